@@ -1,0 +1,76 @@
+package postbox
+
+import "time"
+
+// Stored is what is known of a message that is in the database: the answer to
+// its sender, also when the sender asks again.
+type Stored struct {
+	ID       MessageID
+	Seq      Seq
+	InboxSeq InboxSeq // of the sender's own copy
+	SentAt   time.Time
+	Digest   Digest
+}
+
+// Publish is one message on its way into the database.
+//
+// The writer fills in the first block; the store the second, when the batch it
+// is in has been committed.
+type Publish struct {
+	Message    *Message // complete but for Seq and SentAt
+	Recipients []UserID // whose inboxes get an entry, besides the sender's
+	Expiry     uint32   // seconds after SentAt; zero: never
+	PacketID   uint16   // of an MQTT publish with QoS 1 or 2; else zero
+	QoS        byte
+	Digest     Digest
+
+	InboxSeq  InboxSeq   // of the sender's own copy
+	InboxSeqs []InboxSeq // of Recipients, in their order
+	Used      *Stored    // set instead when the idempotency key was used before
+}
+
+// OpenPublish is a QoS 2 publish of a device with a session between PUBREC and
+// PUBREL. While it is open, the same packet id and digest is a re-send.
+type OpenPublish struct {
+	Device   DeviceID
+	PacketID uint16
+	Message  MessageID
+	Digest   Digest
+}
+
+// Batch is what a lane commits in one transaction.
+type Batch struct {
+	Now       time.Time // lower bound of SentAt
+	Publishes []*Publish
+	Opened    []OpenPublish
+	Closed    []OpenPublish // only Device and PacketID are used
+}
+
+// Route is where a sender's messages to one destination go.
+type Route struct {
+	Conversation ConversationID
+	Recipients   []UserID // besides the sender
+	Refusal      *Error   // set when the sender may not write there
+}
+
+// RouteKey asks for a route: who writes, and to whom.
+type RouteKey struct {
+	Sender UserID
+	To     User
+}
+
+// CursorSave is one device's progress, to be saved. Device is zero for a
+// device without a session: then only the user's high-water mark moves.
+type CursorSave struct {
+	User   UserID
+	Device DeviceID
+	Cursor InboxSeq
+}
+
+// SentPublish is the record of a stored publish, by which a re-send is
+// recognised (docs/spec.md §5).
+type SentPublish struct {
+	PacketID uint16
+	QoS      byte
+	Stored   Stored
+}

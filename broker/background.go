@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/configs"
+	"postbox/hooks"
+	"postbox/store"
+)
+
+// watch does what other processes ask for: the command line, other servers.
+func (s *Server) watch(ctx context.Context) {
+	err := s.store.WatchControl(ctx, func(e store.ControlEvent) {
+		for _, l := range s.lanes {
+			l.Forget()
+		}
+		switch e.Kind {
+		case store.ControlDisabled, store.ControlPassword:
+			s.hook.DisconnectUser(e.User, packets.ErrAdministrativeAction)
+		}
+	})
+	if err != nil {
+		s.o.Logger.Error("what other processes do is not noticed any more", "error", err)
+	}
+}
+
+// keepHouse forgets sessions whose life is over, and ends all connections when
+// the database has been away for too long: their clients then try again, here
+// or elsewhere.
+func (s *Server) keepHouse(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-minute.C:
+			if err := s.store.ForgetExpired(ctx); err != nil && ctx.Err() == nil {
+				s.o.Logger.Warn("forgetting expired sessions failed", "error", err)
+			}
+		case <-second.C:
+			if s.awayTooLong() {
+				s.hook.DisconnectAll(packets.ErrServerBusy)
+			}
+		}
+	}
+}
+
+func (s *Server) awayTooLong() bool {
+	for _, l := range s.lanes {
+		if since := l.AwaySince(); !since.IsZero() && time.Since(since) > s.o.Config.OutageTimeout {
+			return true
+		}
+	}
+	return false
+}
+
+func limitsOf(c configs.Config) hooks.Limits {
+	l := c.Limits
+	return hooks.Limits{
+		Body: int(l.BodySize), Packet: int(l.PacketSize), Ref: int(l.RefSize), KeepAlive: l.KeepAlive,
+		Inflight: l.Inflight, Window: l.Window, SessionLife: l.SessionExpiry, Devices: l.DevicesPerUser,
+		Subscriptions: l.SubscriptionsPerDevice, PublishRate: float64(l.PublishRate), PublishBurst: l.PublishBurst,
+	}
+}

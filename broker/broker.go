@@ -1,0 +1,284 @@
+package broker
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+	"postbox/auth"
+	"postbox/configs"
+	"postbox/hooks"
+	"postbox/inbox"
+	"postbox/schema"
+	"postbox/store"
+	"postbox/web"
+)
+
+// Options are what a Server works with; all are required.
+type Options struct {
+	Config configs.Config
+	// DatabaseURL is where the database is; Config.Database.URL is not looked
+	// at, so that an embedded database can take its place.
+	DatabaseURL string
+	Logger      *slog.Logger
+	// Fenced is called when another server has taken the database over: this
+	// one can store nothing any more and must be shut down.
+	Fenced func()
+}
+
+// Addresses are where a started server listens.
+type Addresses struct {
+	MQTT    string `json:"mqtt"`
+	HTTP    string `json:"http"`
+	Private string `json:"private"`
+}
+
+// Server is one Postbox server. New makes it, Start runs it, Shutdown ends it.
+type Server struct {
+	o      Options
+	store  *store.Store
+	owner  *sql.Conn
+	epoch  postbox.Epoch
+	hub    *inbox.Hub
+	lanes  []*inbox.Lane
+	inner  []*store.Lane
+	mochi  *mqtt.Server
+	hook   *hooks.Hook
+	door   *door
+	tokens *auth.Tokens
+
+	listener  net.Listener
+	public    *http.Server
+	private   *http.Server
+	addresses Addresses
+
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
+	shutdown sync.Once
+	result   error
+}
+
+// New connects to the database, brings its schema up to date, and takes it for
+// this server. It fails when the database is away, newer, or taken.
+func New(ctx context.Context, o Options) (*Server, error) {
+	s := &Server{o: o}
+	if err := s.prepare(ctx); err != nil {
+		s.closeDatabase()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Server) prepare(ctx context.Context) error {
+	var err error
+	if err = s.openDatabase(ctx); err != nil {
+		return err
+	}
+	s.hub = inbox.NewHub(s.store, s.o.Logger)
+	if err = s.openLanes(ctx); err != nil {
+		return err
+	}
+	if s.tokens, err = OpenTokens(ctx, s.store); err != nil {
+		return err
+	}
+	limits := limitsOf(s.o.Config)
+	s.mochi = mqtt.New(&mqtt.Options{
+		Capabilities:             hooks.Capabilities(limits),
+		Logger:                   slog.New(mochiLog{s.o.Logger.Handler()}),
+		ClientNetReadBufferSize:  2048,
+		ClientNetWriteBufferSize: 2048,
+		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
+	})
+	s.hook, err = hooks.New(s.mochi, hooks.Options{
+		Accounts: &accounts{store: s.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: s.tokens, log: s.o.Logger},
+		Sessions: s.store, Records: s.store, Mail: s.hub, Epoch: s.epoch, Limits: limits, Logger: s.o.Logger,
+		LaneOf: func(u postbox.UserID) hooks.Lane { return s.lanes[int(u)%len(s.lanes)] },
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.mochi.AddHook(s.hook, nil); err != nil {
+		return fmt.Errorf("add hook to mochi: %w", err)
+	}
+	l := s.o.Config.Limits
+	s.door = &door{
+		server: s.mochi, hook: s.hook, log: s.o.Logger, perHost: l.ConnectionsPerAddress,
+		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
+		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]struct{}),
+	}
+	return nil
+}
+
+func (s *Server) openDatabase(ctx context.Context) error {
+	var err error
+	s.store, err = store.Open(store.Options{URL: s.o.DatabaseURL, PoolSize: s.o.Config.Database.PoolSize})
+	if err != nil {
+		return err
+	}
+	if err := s.store.Ping(ctx); err != nil {
+		return fmt.Errorf("the database cannot be used: %w", err)
+	}
+	if s.owner, err = s.store.Own(ctx); err != nil {
+		return err
+	}
+	if err := schema.Migrate(ctx, s.store.DB().DB); err != nil {
+		return err
+	}
+	if _, err := s.store.Durability(ctx); err != nil {
+		s.o.Logger.Warn("the database does not promise what postbox does", "error", err)
+	}
+	if s.epoch, err = s.store.Epoch(ctx); err != nil {
+		return err
+	}
+	if err := s.store.DisconnectAll(ctx); err != nil {
+		return err
+	}
+	return s.store.ForgetExpired(ctx)
+}
+
+func (s *Server) openLanes(ctx context.Context) error {
+	for i := range s.o.Config.Database.Lanes {
+		inner, err := s.store.OpenLane(ctx, i, inbox.ErrFenced)
+		if err != nil {
+			return err
+		}
+		s.inner = append(s.inner, inner)
+		s.lanes = append(s.lanes, inbox.NewLane(inbox.LaneOptions{
+			Appender: inner, Router: &router{s.store}, Hub: s.hub, Logger: s.o.Logger, Fenced: s.o.Fenced,
+		}))
+	}
+	return nil
+}
+
+// OpenTokens reads the signing keys of a database, and makes the first.
+func OpenTokens(ctx context.Context, st *store.Store) (*auth.Tokens, error) {
+	fresh := auth.NewKey()
+	kept, err := st.SigningKeys(ctx, store.SigningKey{ID: fresh.ID, Secret: fresh.Secret})
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]auth.Key, len(kept))
+	for i, k := range kept {
+		keys[i] = auth.Key{ID: k.ID, Secret: k.Secret, Created: k.CreatedAt}
+	}
+	return auth.NewTokens(keys, nil)
+}
+
+// Start listens and serves. It returns when everything listens; Addresses then
+// tells where.
+func (s *Server) Start(ctx context.Context) error {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.hub.Start()
+	for _, l := range s.lanes {
+		l.Start(run)
+	}
+	if err := s.mochi.Serve(); err != nil {
+		return fmt.Errorf("start mochi: %w", err)
+	}
+	s.work.Go(func() { s.watch(run) })
+	s.work.Go(func() { s.keepHouse(run) })
+	return s.listen()
+}
+
+func (s *Server) listen() error {
+	c := s.o.Config.Listen
+	var err error
+	if s.listener, err = net.Listen("tcp", c.MQTT); err != nil {
+		return fmt.Errorf("listen.mqtt: %w", err)
+	}
+	public, err := net.Listen("tcp", c.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen.http: %w", err)
+	}
+	private, err := net.Listen("tcp", c.Private)
+	if err != nil {
+		_ = public.Close()
+		return fmt.Errorf("listen.private: %w", err)
+	}
+	s.addresses = Addresses{s.listener.Addr().String(), public.Addr().String(), private.Addr().String()}
+	s.public = web.NewServer(web.NewPublic(web.PublicOptions{
+		Origins: c.Origins, Logger: s.o.Logger,
+		MQTT: func(conn net.Conn) { s.door.serve(conn, "websocket") },
+	}), s.o.Logger)
+	s.private = web.NewServer(web.NewPrivate(s.ready), s.o.Logger)
+	s.work.Go(func() { s.door.accept(s.listener) })
+	s.work.Go(func() { _ = s.public.Serve(public) })
+	s.work.Go(func() { _ = s.private.Serve(private) })
+	return nil
+}
+
+// Addresses tells where a started server listens, with the real ports.
+func (s *Server) Addresses() Addresses { return s.addresses }
+
+// ready tells whether messages can be stored.
+func (s *Server) ready(ctx context.Context) error {
+	for _, l := range s.lanes {
+		if since := l.AwaySince(); !since.IsZero() {
+			return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
+		}
+	}
+	return s.store.Ping(ctx)
+}
+
+// Shutdown stops accepting, commits and acknowledges what was received, tells
+// the clients, and ends. It is safe to call twice; ctx bounds it.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() { s.result = s.end(ctx) })
+	return s.result
+}
+
+func (s *Server) end(ctx context.Context) error {
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	var failed error
+	note := func(doing string, err error) {
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", doing, err)
+		}
+	}
+	// What was received is answered, then everybody is told; the wills of
+	// those who are cut off are still stored.
+	for _, l := range s.lanes {
+		note("flush", l.Flush(ctx))
+	}
+	s.hook.DisconnectAll(packets.ErrServerShuttingDown)
+	s.door.close()
+	for _, l := range s.lanes {
+		note("flush", l.Shutdown(ctx))
+	}
+	if s.cancel != nil {
+		s.cancel()
+	}
+	if s.public != nil {
+		_ = s.public.Close()
+		_ = s.private.Close()
+	}
+	note("save cursors", s.hub.Shutdown(ctx))
+	_ = s.mochi.Close()
+	s.work.Wait()
+	s.closeDatabase()
+	return failed
+}
+
+func (s *Server) closeDatabase() {
+	for _, l := range s.inner {
+		_ = l.Close()
+	}
+	if s.owner != nil {
+		_ = s.owner.Close()
+	}
+	if s.store != nil {
+		_ = s.store.Close()
+	}
+}

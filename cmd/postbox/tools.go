@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"postbox"
+	"postbox/auth"
+	"postbox/broker"
+	"postbox/configs"
+	"postbox/schema"
+)
+
+type tokenCmd struct {
+	Name string        `arg:"" help:"Name of the account."`
+	Life time.Duration `help:"How long it is valid; tokens.access if not given." placeholder:"12h"`
+}
+
+// Help is the end of the command's --help.
+func (tokenCmd) Help() string {
+	return "The token is usable as MQTT password.\n\nExample:\n\n  mosquitto_sub -u alice -P \"$(postbox token alice)\" -t inbox/alice -q 1"
+}
+
+// Run prints the token, and nothing else.
+func (c *tokenCmd) Run(g *globals) error {
+	config, err := loadConfig(g, nil)
+	if err != nil {
+		return err
+	}
+	return withUser(g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
+		if u, err := db.UserByName(ctx, user); err != nil {
+			return err
+		} else if u.DisabledAt.Valid {
+			return fmt.Errorf("%s is disabled: enable the account first", user)
+		}
+		tokens, err := broker.OpenTokens(ctx, db.Store)
+		if err != nil {
+			return err
+		}
+		life := config.Tokens.Access
+		if c.Life > 0 {
+			life = c.Life
+		}
+		token, _, err := tokens.Issue(user, auth.PurposeAccess, life)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(g.Stdout, token)
+		return err
+	})
+}
+
+type migrateCmd struct{}
+
+// Run brings the schema up to date and says what it is.
+func (c *migrateCmd) Run(g *globals) error {
+	ctx := context.Background()
+	db, err := openDatabase(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer db.close()
+	version, _, err := schema.Versions(ctx, db.DB().DB)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(g.Stdout, "schema version %d\n", version)
+	return err
+}
+
+type epochCmd struct {
+	New epochNewCmd `cmd:"" help:"Begin a new epoch, after the database was put back to an older state by means that cannot be detected."`
+}
+
+type epochNewCmd struct{}
+
+// Run begins an epoch; servers take it at their next start.
+func (c *epochNewCmd) Run(g *globals) error {
+	ctx := context.Background()
+	db, err := openDatabase(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer db.close()
+	epoch, err := db.NewEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(g.Stdout, "epoch %s: restart the server to take it\n", epoch)
+	return err
+}
+
+type healthCmd struct {
+	Timeout time.Duration `default:"5s" help:"How long to wait for the answer."`
+}
+
+// Run asks the private address of the configuration.
+func (c *healthCmd) Run(g *globals) error {
+	config, err := loadConfig(g, nil)
+	if err != nil {
+		return err
+	}
+	address := privateAddress(config)
+	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return fmt.Errorf("no server answers at listen.private %s: %w", address, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server at %s is not ready: its database is away", address)
+	}
+	_, err = fmt.Fprintln(g.Stdout, "ready")
+	return err
+}
+
+// privateAddress is where a server of this configuration can be asked: with
+// port 0 only the server knows, and has written it down.
+func privateAddress(c configs.Config) string {
+	address := c.Listen.Private
+	if strings.HasSuffix(address, ":0") {
+		var at broker.Addresses
+		if b, err := os.ReadFile(filepath.Join(c.Database.EmbeddedDir, addressesFile)); err == nil && json.Unmarshal(b, &at) == nil {
+			address = at.Private
+		}
+	}
+	if host, port, ok := strings.Cut(address, ":"); ok && (host == "" || host == "0.0.0.0") {
+		address = "127.0.0.1:" + port
+	}
+	return address
+}
+
+type versionCmd struct{}
+
+// Run prints the version of the program and of Go.
+func (c *versionCmd) Run(g *globals) error {
+	_, err := fmt.Fprintln(g.Stdout, "postbox", versionOf())
+	return err
+}
+
+// version is set by the build: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+func versionOf() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := version
+	for _, s := range info.Settings {
+		if v == "" && s.Key == "vcs.revision" {
+			v = s.Value[:min(12, len(s.Value))]
+		}
+	}
+	if v == "" {
+		v = "development"
+	}
+	return v + " " + info.GoVersion
+}

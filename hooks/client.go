@@ -1,0 +1,130 @@
+package hooks
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+	"postbox/inbox"
+	"postbox/store"
+)
+
+// client is one authenticated MQTT connection. Fields of the first block do
+// not change after CONNECT; those of the second belong to the goroutine that
+// reads the connection; those of the third to the settling goroutine of its
+// lane.
+type client struct {
+	hook    *Hook
+	cl      *mqtt.Client
+	conn    *Conn
+	who     Identity
+	device  string // the client id as the device knows it
+	session store.Session
+	v5      bool
+	lane    Lane
+	window  int
+	maxSize int  // the largest packet the client takes; zero: any
+	problem bool // the client wants problem information
+
+	clean    bool // DISCONNECT was received: no will
+	since    *postbox.Position
+	starting bool // a subscription waits for its SUBACK
+	sent     sentRecords
+
+	lastCursor postbox.InboxSeq // of a subscription that was given up
+
+	acks    []byte
+	counted int // drafts settled since the last Flush
+	unacked int // less than zero: acknowledgements since the last Flush
+
+	mu       sync.Mutex // guards the fields below
+	settled  sync.Cond
+	inflight int // drafts that are not settled
+	pending  int // of these, publishes that wait for PUBACK or PUBREC
+	life     time.Duration
+	inbox    *inboxSubscription
+	filters  map[string]bool
+	will     *will
+	ends     *time.Timer
+	entered  *slot // the gate that is still held
+	over     bool  // disconnected by the server, or ended
+}
+
+// inboxSubscription is a device's subscription to its inbox.
+type inboxSubscription struct {
+	*inbox.Subscription
+	kept store.Subscription
+}
+
+func (c *client) key() deviceKey { return deviceKey{c.who.ID, c.device} }
+
+// mochiID is the client id that Mochi sees: scoped to the user, so that two
+// users may use the same one without touching each other's session.
+func (c *client) mochiID() string {
+	return strconv.FormatInt(int64(c.who.ID), 10) + "/" + c.device
+}
+
+// clientOf finds the client of a Mochi client; nil before its CONNECT was
+// accepted.
+func clientOf(cl *mqtt.Client) *client {
+	if conn, ok := cl.Net.Conn.(*Conn); ok {
+		return conn.client.Load()
+	}
+	return nil
+}
+
+// disconnect tells the client why and ends its connection. It does not wait.
+func (c *client) disconnect(code packets.Code) {
+	c.mu.Lock()
+	again := c.over
+	c.over = true
+	c.mu.Unlock()
+	if again {
+		return
+	}
+	if c.v5 {
+		_ = c.hook.server.DisconnectClient(c.cl, code)
+	} else {
+		c.cl.Stop(code)
+	}
+}
+
+// wait pauses the reading of this connection, or less if it ends.
+func (c *client) wait(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-time.After(100 * time.Millisecond):
+			if c.conn.Closed() {
+				return
+			}
+		}
+	}
+}
+
+// drained waits until every draft of the connection is settled.
+func (c *client) drained(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.settled.Broadcast()
+	})
+	defer stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.inflight > 0 {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		c.settled.Wait()
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package hooks
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of a connection's output.
+const (
+	maxBuffered  = 8 << 20   // bytes; more and the connection is cut
+	readyBelow   = 256 << 10 // bytes; deliveries pause above
+	keepBuffer   = 4 << 10   // bytes; larger buffers are given back when empty
+	writeTimeout = 10 * time.Second
+	closeTimeout = 2 * time.Second
+)
+
+// Errors that end a connection.
+var (
+	ErrOverflow     = errors.New("the peer does not read: output over its bound")
+	ErrNotConnect   = errors.New("the first packet is not CONNECT")
+	ErrConnectLarge = errors.New("the CONNECT packet is over its limit")
+)
+
+// Conn is a connection whose writes never block: they go to a bounded buffer,
+// which a goroutine that exists only while there is something to write empties
+// in few system calls. Mochi holds a client's lock while it writes; with a Conn
+// a peer that stops reading holds up nobody. Whoever overflows it is cut, and
+// catches up from the database when it returns.
+//
+// Until its CONNECT has been read it enforces a deadline and a size. All
+// methods may be called from any goroutine, Read from one.
+type Conn struct {
+	net.Conn
+	greeting greeting // the reader's
+	client   atomic.Pointer[client]
+	ended    chan struct{} // closed by Hook.Ended
+
+	mu       sync.Mutex // guards the fields below
+	buffer   []byte
+	spare    []byte
+	writing  bool // the flusher runs
+	closing  bool
+	err      error
+	wanted   bool   // somebody waits for drained
+	drained  func() // called, outside the lock, when output is low again
+	deadline time.Time
+}
+
+// Greeting bounds what a connection may do before its CONNECT has been read.
+type Greeting struct {
+	Timeout time.Duration
+	Limit   int // bytes of the CONNECT packet
+	// Done is called when the header of a CONNECT packet has been read.
+	Done func()
+}
+
+// NewConn wraps c.
+func NewConn(c net.Conn, g Greeting) *Conn {
+	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
+	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, ended: make(chan struct{})}
+}
+
+// Read checks the header of the first packet on its way to Mochi, which would
+// allocate whatever length it claims.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if !c.greeting.done && n > 0 {
+		if bad := c.greeting.check(p[:n]); bad != nil {
+			return 0, bad
+		}
+	}
+	return n, err
+}
+
+// Write buffers p and lets it go out. It fails only when the connection has.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.append(p); err != nil {
+		return 0, err
+	}
+	c.kick()
+	return len(p), nil
+}
+
+// Append buffers whole packets without letting them go out before Kick or the
+// next Write. A failed connection swallows them.
+func (c *Conn) Append(parts ...[]byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range parts {
+		if c.append(p) != nil {
+			return
+		}
+	}
+}
+
+// Kick lets what is buffered go out.
+func (c *Conn) Kick() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil && len(c.buffer) > 0 {
+		c.kick()
+	}
+}
+
+// Ready reports whether there is little enough to write that deliveries may be
+// added. When it says no, the function given to OnDrained is called once there
+// is.
+func (c *Conn) Ready() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || c.closing {
+		return false
+	}
+	if len(c.buffer) < readyBelow {
+		return true
+	}
+	c.wanted = true
+	return false
+}
+
+// OnDrained sets what is called when output is low after Ready said no.
+func (c *Conn) OnDrained(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.drained = f
+}
+
+func (c *Conn) append(p []byte) error {
+	if c.err != nil {
+		return c.err
+	}
+	if c.closing {
+		return net.ErrClosed
+	}
+	if len(c.buffer)+len(p) > maxBuffered {
+		c.fail(ErrOverflow)
+		return c.err
+	}
+	if c.buffer == nil {
+		c.buffer, c.spare = c.spare, nil
+	}
+	c.buffer = append(c.buffer, p...)
+	return nil
+}
+
+func (c *Conn) kick() {
+	if !c.writing {
+		c.writing = true
+		go c.flush()
+	}
+}
+
+// flush writes until the buffer is empty.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	for {
+		for len(c.buffer) > 0 && c.err == nil {
+			out := c.buffer
+			c.buffer, c.spare = c.spare, nil
+			c.buffer = c.buffer[:0]
+			c.mu.Unlock()
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(c.patience()))
+			_, err := c.Conn.Write(out)
+			c.mu.Lock()
+			if err != nil && c.err == nil {
+				c.fail(err)
+			}
+			if cap(out) <= keepBuffer {
+				c.spare = out[:0]
+			}
+		}
+		drained := c.drained
+		if !c.wanted || drained == nil || c.err != nil || c.closing {
+			break
+		}
+		c.wanted = false
+		c.mu.Unlock()
+		drained()
+		c.mu.Lock()
+	}
+	c.writing = false
+	if cap(c.buffer) > keepBuffer || c.err != nil {
+		c.buffer = nil
+	}
+	if c.closing {
+		_ = c.Conn.Close()
+	}
+	c.mu.Unlock()
+}
+
+func (c *Conn) patience() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return closeTimeout
+	}
+	return writeTimeout
+}
+
+// fail cuts the connection. The reader notices and cleans up.
+func (c *Conn) fail(err error) {
+	c.err = err
+	c.buffer = nil
+	_ = c.Conn.Close()
+}
+
+// Close lets what is buffered go out, for two seconds at most, without waiting
+// for it. The reader ends at once.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || c.err != nil {
+		return nil
+	}
+	c.closing = true
+	if !c.writing && len(c.buffer) == 0 {
+		return c.Conn.Close()
+	}
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	c.kick()
+	return nil
+}
+
+// Closed reports whether the connection has failed or is being closed.
+func (c *Conn) Closed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing || c.err != nil
+}
+
+// SetDeadline sets the deadline of reads only: writes have their own. Mochi
+// calls it before every packet; a change of less than a quarter of a second is
+// not worth the runtime's timer.
+func (c *Conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return nil
+	}
+	if !t.IsZero() && !c.deadline.IsZero() && t.After(c.deadline) && t.Sub(c.deadline) < 250*time.Millisecond {
+		return nil
+	}
+	c.deadline = t
+	return c.Conn.SetReadDeadline(t)
+}
+
+// greeting follows the header of the first packet.
+type greeting struct {
+	limit  int
+	then   func()
+	done   bool
+	seen   int // bytes of the header
+	length int
+}
+
+func (g *greeting) check(p []byte) error {
+	for _, b := range p {
+		switch {
+		case g.seen == 0 && b != 0x10:
+			return ErrNotConnect
+		case g.seen > 0:
+			g.length |= int(b&0x7f) << (7 * (g.seen - 1))
+			if g.seen > 4 || g.length > g.limit {
+				return ErrConnectLarge
+			}
+			if b < 0x80 {
+				g.done = true
+				if g.then != nil {
+					g.then()
+				}
+				return nil
+			}
+		}
+		g.seen++
+	}
+	return nil
+}

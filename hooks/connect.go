@@ -1,0 +1,222 @@
+package hooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+	"postbox/inbox"
+	"postbox/store"
+)
+
+// connectTimeout bounds what a CONNECT may wait for: the database, a free
+// place to check a password, the end of the device's earlier connection.
+const connectTimeout = 10 * time.Second
+
+// OnConnect authenticates, takes the device over from its earlier connection,
+// and opens its session. A refusal is answered here, with the code that says
+// why, because Mochi knows one only.
+func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	conn, ok := cl.Net.Conn.(*Conn)
+	if !ok {
+		// A listener that is not ours: only the output is taken over.
+		conn = &Conn{Conn: cl.Net.Conn, greeting: greeting{done: true}, ended: make(chan struct{})}
+		cl.Net.Conn = conn
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	c, err := h.connect(ctx, cl, conn, pk)
+	if err == nil {
+		return nil
+	}
+	if c != nil {
+		c.leaveGate(false)
+	}
+	refusal := h.connectRefusal(err)
+	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
+	return fmt.Errorf("connect refused: %w", refusal)
+}
+
+// connectRefusal is what the client is told. What is not the client's fault is
+// "try again later", and its cause goes to the log.
+func (h *Hook) connectRefusal(err error) *postbox.Error {
+	var e *postbox.Error
+	if errors.As(err, &e) && e.Code != postbox.CodeUnavailable && e.Code != postbox.CodeInternal {
+		return e
+	}
+	h.o.Logger.Warn("a connect could not be checked", "error", err)
+	return postbox.Errorf(postbox.CodeUnavailable, "the server cannot check this connection now: try again later")
+}
+
+func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
+	c := &client{
+		hook: h, cl: cl, conn: conn, device: cl.ID, v5: pk.ProtocolVersion == 5,
+		filters: make(map[string]bool), problem: true,
+	}
+	c.settled.L = &c.mu
+	if err := postbox.CheckDevice(c.device); err != nil {
+		return nil, err
+	}
+	who, err := h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
+	if err != nil {
+		return nil, err
+	}
+	c.who, c.lane = who, h.o.LaneOf(who.ID)
+	if err := c.readWill(pk); err != nil {
+		return nil, err
+	}
+	c.readProperties(pk)
+	cl.ID = c.mochiID()
+	// A will belongs to us: Mochi would publish it unchecked and unstored.
+	cl.Properties.Will = mqtt.Will{}
+	c.boundKeepAlive()
+	if err := c.takeOver(ctx); err != nil {
+		return c, err
+	}
+	if err := c.openSession(ctx, pk); err != nil {
+		return c, err
+	}
+	if !c.who.Ends.IsZero() {
+		c.ends = time.AfterFunc(time.Until(c.who.Ends), func() { c.disconnect(packets.ErrMaxConnectTime) })
+	}
+	conn.client.Store(c)
+	return c, nil
+}
+
+// readProperties takes what the client said of itself.
+func (c *client) readProperties(pk packets.Packet) {
+	p := pk.Properties
+	c.window = c.hook.o.Limits.Window
+	c.life = c.hook.o.Limits.SessionLife
+	if !c.v5 {
+		if pk.Connect.Clean {
+			c.life = 0
+		}
+		return
+	}
+	c.maxSize = int(p.MaximumPacketSize)
+	c.problem = !p.RequestProblemInfoFlag || p.RequestProblemInfo != 0
+	c.life = min(c.life, time.Duration(p.SessionExpiryInterval)*time.Second)
+	c.window = maxWindow
+	if p.ReceiveMaximum > 0 {
+		c.window = min(int(p.ReceiveMaximum), maxWindow)
+	}
+}
+
+// maxWindow bounds the deliveries that may be unacknowledged, whatever a
+// client allows: enough to keep any link busy.
+const maxWindow = 1024
+
+// boundKeepAlive bounds the keep-alive, also for clients that want none: Mochi
+// computes its one and a half in 16 bits, and would wait for ever.
+func (c *client) boundKeepAlive() {
+	longest := uint16(min(c.hook.o.Limits.KeepAlive/time.Second, 43690))
+	if k := c.cl.State.Keepalive; k == 0 || k > longest {
+		c.cl.State.Keepalive = longest
+		c.cl.State.ServerKeepalive = true // announced to MQTT 5
+	}
+}
+
+// takeOver waits for the device's gate, ends its earlier connection, and waits
+// until what that one published is settled.
+func (c *client) takeOver(ctx context.Context) error {
+	s, old, err := c.hook.registry.enter(ctx, c.key())
+	if err != nil {
+		return fmt.Errorf("wait for another connect of the device: %w", err)
+	}
+	c.entered = s
+	if old == nil {
+		return nil
+	}
+	old.disconnect(packets.ErrSessionTakenOver)
+	select {
+	case <-old.conn.ended:
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the end of the device's earlier connection: %w", ctx.Err())
+	}
+	if err := old.drained(ctx); err != nil {
+		return fmt.Errorf("wait for the publishes of the device's earlier connection: %w", err)
+	}
+	return nil
+}
+
+func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
+	var err error
+	c.session, err = c.hook.o.Sessions.OpenSession(ctx, store.SessionRequest{
+		User: c.who.ID, ClientID: c.device, Epoch: c.hook.o.Epoch, Protocol: pk.ProtocolVersion,
+		Life: c.life, Clean: pk.Connect.Clean, Limit: c.hook.o.Limits.Devices,
+	})
+	if err != nil {
+		return err
+	}
+	for _, sub := range c.session.Subscriptions {
+		c.filters[sub.Filter] = true
+		if sub.Filter == c.inboxFilter() {
+			if err := c.subscribeInbox(ctx, sub, inbox.Start{After: c.session.Cursor, Resumed: true}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// leaveGate lets the device's next CONNECT in. The first call counts.
+func (c *client) leaveGate(connected bool) {
+	c.mu.Lock()
+	s := c.entered
+	c.entered = nil
+	c.mu.Unlock()
+	if s == nil {
+		return
+	}
+	if connected {
+		c.hook.registry.leave(c.key(), s, c)
+	} else {
+		c.hook.registry.leave(c.key(), s, nil)
+	}
+}
+
+// OnConnectAuthenticate lets in whom OnConnect has let in.
+func (h *Hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	return clientOf(cl) != nil
+}
+
+// OnSessionEstablish gives Mochi the session's subscriptions to what it fans
+// out itself.
+func (h *Hook) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	for _, sub := range c.session.Subscriptions {
+		if sub.Filter != c.inboxFilter() {
+			s := packets.Subscription{Filter: sub.Filter, Identifier: sub.Identifier, NoLocal: sub.NoLocal}
+			h.server.Topics.Subscribe(cl.ID, s)
+			cl.State.Subscriptions.Add(sub.Filter, s)
+		}
+	}
+}
+
+// OnSessionEstablished starts delivery, after the CONNACK.
+func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	// Sessions are ours: to Mochi every client is a clean one, which it
+	// forgets when the connection ends.
+	cl.Properties.Clean = true
+	cl.Properties.Props.SessionExpiryInterval = 0
+	c.leaveGate(true)
+	c.mu.Lock()
+	sub := c.inbox
+	c.mu.Unlock()
+	if sub != nil {
+		sub.Resume()
+	}
+}

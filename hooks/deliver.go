@@ -1,0 +1,146 @@
+package hooks
+
+import (
+	"encoding/binary"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"postbox"
+	"postbox/inbox"
+	"postbox/store"
+)
+
+// outlet writes a device's deliveries to its connection: an inbox.Outlet.
+type outlet struct {
+	client *client
+	sub    store.Subscription
+}
+
+// scratch is where a delivery is put together before it is buffered.
+type scratch struct {
+	payload, properties, frame []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// Ready reports whether the connection would take more now.
+func (o *outlet) Ready() bool { return o.client.conn.Ready() }
+
+// Flush lets the deliveries go out.
+func (o *outlet) Flush() { o.client.conn.Kick() }
+
+// Deliver buffers one entry as a PUBLISH.
+func (o *outlet) Deliver(d inbox.Delivery) {
+	c := o.client
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	v := postbox.View{Epoch: c.hook.o.Epoch, After: d.After, Now: time.Now()}
+	f := o.frame(s, d, v)
+	if c.maxSize > 0 && f.size() > c.maxSize {
+		v.TooLarge = f.size()
+		f = o.frame(s, d, v)
+	}
+	s.frame = f.append(s.frame[:0])
+	c.conn.Append(s.frame)
+}
+
+// Gap buffers the news of a gap. It is acknowledged like the entry before
+// `next`, so that the acknowledgement moves the cursor there.
+func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq) {
+	c := o.client
+	f := publishFrame{
+		topic: c.inboxFilter(), v5: c.v5,
+		payload: postbox.AppendGap(nil, c.hook.o.Epoch, code, after, next),
+	}
+	if o.sub.QoS > 0 && next > 1 {
+		f.qos, f.packetID = 1, (next - 1).PacketID()
+	}
+	if c.v5 {
+		f.properties = appendUser(appendUser(nil, "type", "gap"), "code", string(code))
+	}
+	c.conn.Append(f.append(nil))
+}
+
+// frame puts a delivery together.
+func (o *outlet) frame(s *scratch, d inbox.Delivery, v postbox.View) publishFrame {
+	c := o.client
+	f := publishFrame{topic: c.inboxFilter(), qos: d.QoS, dup: d.Dup, v5: c.v5}
+	if d.QoS > 0 {
+		f.packetID = d.Entry.InboxSeq.PacketID()
+	}
+	raw := o.sub.Raw && c.v5
+	switch {
+	case !raw:
+		s.payload = postbox.AppendEnvelope(s.payload[:0], d.Entry, v)
+		f.payload = s.payload
+	case d.Entry.Tombstone(v.Now) == "" && v.TooLarge == 0:
+		f.payload = d.Entry.Message.Body
+	}
+	if c.v5 {
+		s.properties = o.appendProperties(s.properties[:0], d.Entry, v, raw)
+		f.properties = s.properties
+	}
+	return f
+}
+
+// appendProperties appends the properties of a delivery to MQTT 5: all fields
+// of the envelope but the body, and what the protocol itself defines.
+func (o *outlet) appendProperties(p []byte, e *postbox.Entry, v postbox.View, raw bool) []byte {
+	m := e.Message
+	contentType := "application/json"
+	if raw {
+		contentType = m.ContentTypeOf()
+	}
+	if !raw || utf8.Valid(m.Body) {
+		p = append(p, propPayloadFormat, 1)
+	}
+	p = append(p, propContentType)
+	p = appendText(p, contentType)
+	if !m.ExpiresAt.IsZero() && !m.Expired(v.Now) {
+		p = append(p, propMessageExpiry)
+		p = binary.BigEndian.AppendUint32(p, uint32(m.ExpiresAt.Sub(v.Now)/time.Second)+1)
+	}
+	if o.sub.Identifier > 0 {
+		p = append(p, propSubscriptionID)
+		p = appendLength(p, o.sub.Identifier)
+	}
+	var buf [64]byte
+	number := func(name string, n int64) { p = appendUser(p, name, strconv.AppendInt(buf[:0], n, 10)) }
+	number("inbox-seq", int64(e.InboxSeq))
+	if v.After != e.InboxSeq-1 {
+		number("after", int64(v.After))
+	}
+	p = appendUser(p, "epoch", string(v.Epoch))
+	p = appendUser(p, "type", e.Type.String())
+	p = appendUser(p, "id", m.ID.Append(buf[:0]))
+	p = appendUser(p, "from", string(m.From))
+	if m.Room != "" {
+		p = appendUser(p, "room", string(m.Room))
+	} else {
+		p = appendUser(p, "to", string(m.To))
+	}
+	number("seq", int64(m.Seq))
+	p = appendUser(p, "sent-at", postbox.AppendTime(buf[:0], m.SentAt))
+	if !m.EditedAt.IsZero() {
+		p = appendUser(p, "edited-at", postbox.AppendTime(buf[:0], m.EditedAt))
+	}
+	if e.Own && m.Key != "" {
+		p = appendUser(p, "idempotency-key", m.Key)
+	}
+	if e.Own && m.Device != "" {
+		p = appendUser(p, "device", m.Device)
+	}
+	if t := e.Tombstone(v.Now); t != "" {
+		return appendUser(p, t, "true")
+	}
+	p = appendUser(p, "content-type", m.ContentTypeOf())
+	if m.Ref != "" {
+		p = appendUser(p, "ref", m.Ref)
+	}
+	if v.TooLarge > 0 {
+		number("too-large", int64(v.TooLarge))
+	}
+	return p
+}

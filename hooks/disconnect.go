@@ -1,0 +1,94 @@
+package hooks
+
+import (
+	"context"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+)
+
+// OnDisconnect does nothing by itself: Ended does, which also runs for
+// connections that Mochi loses sight of.
+func (h *Hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	if c := clientOf(cl); c != nil {
+		c.stopDelivery()
+	}
+}
+
+// Ended cleans up after a connection, whatever ended it: a listener calls it
+// once Mochi's EstablishConnection has returned or panicked. The device's next
+// connection waits for it.
+func (h *Hook) Ended(conn *Conn) {
+	defer close(conn.ended)
+	_ = conn.Close()
+	c := conn.client.Load()
+	if c == nil {
+		return
+	}
+	if c.ends != nil {
+		c.ends.Stop()
+	}
+	c.stopDelivery()
+	h.sweep(c)
+	c.publishWill()
+	c.closeSession()
+	c.leaveGate(false)
+	h.registry.remove(c)
+}
+
+func (c *client) stopDelivery() {
+	c.mu.Lock()
+	sub := c.inbox
+	c.inbox = nil
+	c.over = true
+	c.mu.Unlock()
+	if sub != nil {
+		sub.Close()
+	}
+}
+
+// sweep removes what Mochi may have left of a client, after a panic in its
+// decoder or a CONNACK that could not be written.
+func (h *Hook) sweep(c *client) {
+	if there, ok := h.server.Clients.Get(c.cl.ID); ok && there == c.cl {
+		h.server.UnsubscribeClient(c.cl)
+		h.server.Clients.Delete(c.cl.ID)
+	}
+}
+
+// closeSession notes the end of the connection in the database. When that is
+// away the note is lost: the session then counts as connected until the device
+// returns or the server starts.
+func (c *client) closeSession() {
+	if c.session.Device == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	c.mu.Lock()
+	life := c.life
+	c.mu.Unlock()
+	if err := c.hook.o.Sessions.CloseSession(ctx, c.session.Device, life); err != nil {
+		c.hook.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name)
+	}
+}
+
+// DisconnectUser ends a user's connections with a reason.
+func (h *Hook) DisconnectUser(user postbox.UserID, code packets.Code) {
+	for _, c := range h.registry.of(user) {
+		c.disconnect(code)
+	}
+}
+
+// DisconnectAll ends every connection with a reason, without waiting.
+func (h *Hook) DisconnectAll(code packets.Code) {
+	for _, c := range h.registry.all() {
+		c.disconnect(code)
+	}
+}
+
+// Connected is how many clients are connected.
+func (h *Hook) Connected() int { return len(h.registry.all()) }

@@ -1,0 +1,25 @@
+package hooks
+
+import (
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// OnPacketEncode completes Mochi's CONNACK: whether the session was there,
+// which only the database knows, and the limits, which it does not announce.
+func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type != packets.Connack {
+		return pk
+	}
+	c := clientOf(cl)
+	if c == nil || pk.ReasonCode != 0 {
+		return pk
+	}
+	pk.SessionPresent = c.session.Present
+	if c.v5 {
+		p := &pk.Properties
+		p.MaximumPacketSize = uint32(h.o.Limits.Packet)
+		p.SharedSubAvailable, p.SharedSubAvailableFlag = 0, true
+	}
+	return pk
+}

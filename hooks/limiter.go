@@ -1,0 +1,61 @@
+package hooks
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"postbox"
+)
+
+// limiters hold the publish rate of each user who has published lately. A rate
+// of zero limits nobody.
+type limiters struct {
+	rate  rate.Limit
+	burst int
+
+	mu    sync.Mutex
+	users map[postbox.UserID]*rate.Limiter
+	swept time.Time
+}
+
+// sweepEvery is how often limiters that are full again are forgotten.
+const sweepEvery = time.Minute
+
+func (l *limiters) of(user postbox.UserID) *rate.Limiter {
+	if l.rate == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users == nil {
+		l.users = make(map[postbox.UserID]*rate.Limiter)
+	}
+	if now := time.Now(); now.Sub(l.swept) > sweepEvery {
+		for u, r := range l.users {
+			if r.Tokens() >= float64(l.burst) {
+				delete(l.users, u)
+			}
+		}
+		l.swept = now
+	}
+	r := l.users[user]
+	if r == nil {
+		r = rate.NewLimiter(l.rate, l.burst)
+		l.users[user] = r
+	}
+	return r
+}
+
+// throttle makes a user's connection read more slowly while the user publishes
+// faster than allowed.
+func (c *client) throttle() {
+	r := c.hook.limiters.of(c.who.ID)
+	if r == nil {
+		return
+	}
+	if pause := r.Reserve().Delay(); pause > 0 {
+		c.wait(pause)
+	}
+}

@@ -1,0 +1,145 @@
+package hooks
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+	"postbox/inbox"
+)
+
+// publish validates a PUBLISH, makes it a draft and queues it on the
+// connection's lane. It does not wait for the commit: the next packet is read
+// at once, until the connection has as many drafts on their way as it may.
+func (c *client) publish(pk packets.Packet) {
+	topic, err := postbox.ParseTopic(pk.TopicName)
+	if err == nil && topic.Kind != postbox.KindInbox {
+		err = errNotStored(pk.TopicName)
+	}
+	var d *inbox.Draft
+	if err != nil {
+		d = c.refused(pk, err)
+	} else {
+		d = c.draft(pk, topic)
+	}
+	d.Origin = c
+	if pk.FixedHeader.Qos > 0 {
+		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
+		if pk.FixedHeader.Qos == 2 {
+			d.Device = c.session.Device
+		}
+		c.recognise(d, pk.FixedHeader.Dup)
+	}
+	if d.Refusal == nil && !d.Duplicate {
+		c.throttle()
+	}
+	c.submit(d)
+}
+
+// draft makes the draft of a message, or of its refusal.
+func (c *client) draft(pk packets.Packet, topic postbox.Topic) *inbox.Draft {
+	p := pk.Properties
+	m := &postbox.Message{
+		ID: newMessageID(), Sender: c.who.ID, From: c.who.Name, To: topic.User,
+		ContentType: p.ContentType, Key: topic.Key, Device: c.device, Body: pk.Payload,
+	}
+	for _, u := range p.User {
+		switch u.Key {
+		case "idempotency-key":
+			if m.Key != "" && m.Key != u.Val {
+				return c.refused(pk, postbox.Errorf(postbox.CodeInvalid, "the topic and the property idempotency-key name different keys: give one"))
+			}
+			m.Key = u.Val
+			if err := postbox.CheckKey(m.Key); err != nil {
+				return c.refused(pk, err)
+			}
+		case "ref":
+			m.Ref = u.Val
+		}
+	}
+	if err := c.checkMessage(m); err != nil {
+		return c.refused(pk, err)
+	}
+	d := &inbox.Draft{To: topic.User, Topic: pk.TopicName}
+	d.Publish.Message = m
+	d.Publish.Expiry = p.MessageExpiryInterval
+	d.Publish.Digest = postbox.DigestOf("inbox/"+string(topic.User), m.ContentType, m.Ref, p.MessageExpiryInterval, m.Body)
+	return d
+}
+
+func (c *client) checkMessage(m *postbox.Message) error {
+	l := c.hook.o.Limits
+	if len(m.Body) > l.Body {
+		return postbox.Errorf(postbox.CodeTooLarge, "the body has %d bytes; at most %d are allowed", len(m.Body), l.Body)
+	}
+	if err := postbox.CheckContentType(m.ContentType); err != nil {
+		return err
+	}
+	if m.Ref == "" {
+		return nil
+	}
+	if len(m.Ref) > l.Ref {
+		return postbox.Errorf(postbox.CodeTooLarge, "the ref has %d bytes; at most %d are allowed", len(m.Ref), l.Ref)
+	}
+	if !strings.HasPrefix(strings.TrimLeft(m.Ref, " \t\r\n"), "{") || !json.Valid([]byte(m.Ref)) {
+		return postbox.Errorf(postbox.CodeInvalid, "the property ref must be a JSON object")
+	}
+	return nil
+}
+
+// refused is a draft that only carries its refusal, so that it is answered in
+// its turn. It has the digest of what was asked, for the re-send rule.
+func (c *client) refused(pk packets.Packet, err error) *inbox.Draft {
+	d := &inbox.Draft{Topic: pk.TopicName, Refusal: postbox.AsError(err)}
+	d.Publish.Message = &postbox.Message{}
+	d.Publish.Digest = postbox.DigestOf(pk.TopicName, pk.Properties.ContentType, "", 0, pk.Payload)
+	return d
+}
+
+// submit queues a draft, once the connection has room for it. MQTT 5 clients
+// were told how much that is and may not exceed it; others are read no further.
+func (c *client) submit(d *inbox.Draft) {
+	limit := c.hook.o.Limits.Inflight
+	c.mu.Lock()
+	publish := d.Action == inbox.Append && d.Publish.QoS > 0
+	if c.v5 && publish && c.pending >= limit {
+		c.mu.Unlock()
+		c.disconnect(packets.ErrReceiveMaximum)
+		return
+	}
+	// One above the limit: a client that uses all of it may still release.
+	for c.inflight > limit && !c.over {
+		c.settled.Wait()
+	}
+	c.inflight++
+	if publish {
+		c.pending++
+	}
+	c.mu.Unlock()
+	if err := c.lane.Submit(d); err != nil {
+		c.mu.Lock()
+		c.inflight--
+		if publish {
+			c.pending--
+		}
+		c.settled.Broadcast()
+		c.mu.Unlock()
+		c.disconnect(packets.ErrServerShuttingDown)
+	}
+}
+
+func newMessageID() postbox.MessageID {
+	id, err := uuid.NewV7()
+	if err != nil {
+		// The system's source of randomness has failed; nothing is safe then.
+		panic("no randomness: " + err.Error())
+	}
+	return postbox.MessageID(id)
+}
+
+func errNotStored(topic string) error {
+	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user}", topic)
+}

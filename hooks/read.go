@@ -1,0 +1,82 @@
+package hooks
+
+import (
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/inbox"
+)
+
+// OnPacketRead takes what Postbox answers itself out of Mochi's hands: all
+// publishes that are kept, acknowledgements of deliveries, the QoS 2 handshake.
+// Mochi gets a packet in their place that means nothing to it.
+func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := clientOf(cl)
+	if c == nil {
+		return pk, nil
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		// What is malformed Mochi ends with the right reason.
+		if code := pk.PublishValidate(0); code != packets.CodeSuccess {
+			return pk, nil
+		}
+		c.publish(pk)
+		return nothing(pk), nil
+	case packets.Puback:
+		c.acknowledged(pk.PacketID)
+		return nothing(pk), nil
+	case packets.Pubrel:
+		c.release(pk.PacketID)
+		return nothing(pk), nil
+	case packets.Disconnect:
+		return c.readDisconnect(pk), nil
+	}
+	return pk, nil
+}
+
+// nothing is the acknowledgement of a packet id that does not exist: of all
+// packets the one that Mochi passes over soonest.
+func nothing(pk packets.Packet) packets.Packet {
+	return packets.Packet{
+		FixedHeader:     packets.FixedHeader{Type: packets.Puback},
+		ProtocolVersion: pk.ProtocolVersion,
+	}
+}
+
+func (c *client) acknowledged(packetID uint16) {
+	c.mu.Lock()
+	sub := c.inbox
+	c.mu.Unlock()
+	if sub != nil {
+		sub.Ack(packetID)
+	}
+}
+
+// release closes a QoS 2 publish; its PUBCOMP follows the commit.
+func (c *client) release(packetID uint16) {
+	c.sent.close(packetID)
+	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
+	d.Publish.PacketID, d.Publish.QoS = packetID, 2
+	c.submit(d)
+}
+
+// readDisconnect takes the session's new life and whether the will is still
+// wanted, and hides the life from Mochi, to whom the session has none.
+func (c *client) readDisconnect(pk packets.Packet) packets.Packet {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clean = pk.ReasonCode != packets.CodeDisconnectWillMessage.Code
+	if !pk.Properties.SessionExpiryIntervalFlag {
+		return pk
+	}
+	if c.life == 0 && pk.Properties.SessionExpiryInterval > 0 {
+		return pk // a protocol error, which Mochi answers [MQTT-3.14.2.2.2]
+	}
+	c.life = min(c.hook.o.Limits.SessionLife, time.Duration(pk.Properties.SessionExpiryInterval)*time.Second)
+	pk.Properties.SessionExpiryIntervalFlag = false
+	pk.Properties.SessionExpiryInterval = 0
+	return pk
+}

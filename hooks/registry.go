@@ -1,0 +1,124 @@
+package hooks
+
+import (
+	"context"
+	"sync"
+
+	"postbox"
+)
+
+// registry knows the connected clients, by device and by user. It goes by
+// connection and not by client id: Mochi's own map can lose a new connection
+// in the clean-up of an old one.
+type registry struct {
+	mu      sync.Mutex // guards the fields below
+	devices map[deviceKey]*slot
+	users   map[postbox.UserID]map[*client]struct{}
+}
+
+type deviceKey struct {
+	user   postbox.UserID
+	device string
+}
+
+// slot is a device's place: one CONNECT at a time holds its gate.
+type slot struct {
+	gate    chan struct{}
+	waiting int // holders and waiters of the gate; the slot goes with the last
+	current *client
+}
+
+func (r *registry) init() {
+	r.devices = make(map[deviceKey]*slot)
+	r.users = make(map[postbox.UserID]map[*client]struct{})
+}
+
+// enter waits for the device's gate and returns the client that is connected,
+// if any. leave must follow.
+func (r *registry) enter(ctx context.Context, k deviceKey) (*slot, *client, error) {
+	r.mu.Lock()
+	s := r.devices[k]
+	if s == nil {
+		s = &slot{gate: make(chan struct{}, 1)}
+		r.devices[k] = s
+	}
+	s.waiting++
+	r.mu.Unlock()
+	select {
+	case s.gate <- struct{}{}:
+	case <-ctx.Done():
+		r.mu.Lock()
+		s.waiting--
+		r.tidy(k, s)
+		r.mu.Unlock()
+		return nil, nil, ctx.Err()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return s, s.current, nil
+}
+
+// leave opens the gate again. c, when not nil, is now the device's client.
+func (r *registry) leave(k deviceKey, s *slot, c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	<-s.gate
+	s.waiting--
+	if c != nil {
+		s.current = c
+		all := r.users[k.user]
+		if all == nil {
+			all = make(map[*client]struct{})
+			r.users[k.user] = all
+		}
+		all[c] = struct{}{}
+	}
+	r.tidy(k, s)
+}
+
+// remove forgets a client that is gone.
+func (r *registry) remove(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := c.key()
+	if s := r.devices[k]; s != nil && s.current == c {
+		s.current = nil
+		r.tidy(k, s)
+	}
+	if all := r.users[k.user]; all != nil {
+		delete(all, c)
+		if len(all) == 0 {
+			delete(r.users, k.user)
+		}
+	}
+}
+
+func (r *registry) tidy(k deviceKey, s *slot) {
+	if s.waiting == 0 && s.current == nil {
+		delete(r.devices, k)
+	}
+}
+
+// of lists a user's clients.
+func (r *registry) of(user postbox.UserID) []*client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*client
+	for c := range r.users[user] {
+		all = append(all, c)
+	}
+	return all
+}
+
+// all lists every client.
+func (r *registry) all() []*client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*client
+	for _, clients := range r.users {
+		for c := range clients {
+			all = append(all, c)
+		}
+	}
+	return all
+}

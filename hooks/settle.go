@@ -1,0 +1,114 @@
+package hooks
+
+import (
+	"strconv"
+
+	"postbox"
+	"postbox/inbox"
+)
+
+// Settled answers a publish, or its release, after its commit. It only collects
+// the packets: those of one group leave together at Flush.
+func (c *client) Settled(d *inbox.Draft) {
+	c.counted++
+	p := &d.Publish
+	switch {
+	case d.Action == inbox.Release:
+		c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
+		return
+	case p.QoS == 0:
+		if d.Refusal != nil {
+			c.appendErrorEnvelope(d)
+		}
+		return
+	}
+	c.unacked--
+	c.sent.done(d)
+	kind := byte(typePuback)
+	if p.QoS == 2 {
+		kind = typePubrec
+	}
+	switch {
+	case d.Refusal == nil:
+		c.acks = appendAck(c.acks, kind, p.PacketID, c.v5, 0, c.storedProperties(d))
+	case c.v5:
+		c.acks = appendAck(c.acks, kind, p.PacketID, true, ackReason(d.Refusal), c.refusalProperties(d.Refusal))
+	default:
+		// 3.1.1 has no refusal [MQTT-3.3.5-2]: acknowledged, and told.
+		c.acks = appendAck(c.acks, kind, p.PacketID, false, 0, nil)
+		c.appendErrorEnvelope(d)
+	}
+}
+
+// Flush sends the answers of a group and makes room for as many publishes.
+func (c *client) Flush() {
+	if len(c.acks) > 0 {
+		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
+		c.acks = c.acks[:0]
+		if cap(c.acks) > keepBuffer {
+			c.acks = nil
+		}
+	}
+	c.mu.Lock()
+	c.inflight -= c.counted
+	c.pending += c.unacked
+	c.mu.Unlock()
+	c.settled.Broadcast()
+	c.counted, c.unacked = 0, 0
+}
+
+// storedProperties are the user properties of an acknowledgement: which
+// message it became.
+func (c *client) storedProperties(d *inbox.Draft) []byte {
+	if !c.v5 || !c.problem {
+		return nil
+	}
+	var scratch [36]byte
+	p := appendUser(make([]byte, 0, 128), "id", d.Stored.ID.Append(scratch[:0]))
+	p = appendUser(p, "seq", strconv.AppendInt(scratch[:0], int64(d.Stored.Seq), 10))
+	if d.Duplicate {
+		p = appendUser(p, "duplicate", "true")
+	}
+	return c.ifFits(p)
+}
+
+func (c *client) refusalProperties(e *postbox.Error) []byte {
+	if !c.problem {
+		return nil
+	}
+	return c.ifFits(appendUser(nil, "code", string(e.Code)))
+}
+
+// ifFits drops properties of an acknowledgement that the client could not take
+// [MQTT-3.4.2-3].
+func (c *client) ifFits(properties []byte) []byte {
+	if c.maxSize > 0 && len(properties)+10 > c.maxSize {
+		return nil
+	}
+	return properties
+}
+
+// appendErrorEnvelope tells the sending device about a refusal that the
+// protocol has no room for, on its inbox, if it is subscribed.
+func (c *client) appendErrorEnvelope(d *inbox.Draft) {
+	c.mu.Lock()
+	subscribed := c.inbox != nil
+	c.mu.Unlock()
+	if !subscribed {
+		return
+	}
+	key := ""
+	if m := d.Publish.Message; m != nil {
+		key = m.Key
+	}
+	f := publishFrame{
+		topic: c.inboxFilter(), v5: c.v5,
+		payload: postbox.AppendError(nil, d.Refusal, d.Topic[:min(len(d.Topic), postbox.MaxFilterLength)], key),
+	}
+	if c.v5 {
+		f.properties = appendUser(appendUser(nil, "type", "error"), "code", string(d.Refusal.Code))
+	}
+	if c.maxSize == 0 || f.size() <= c.maxSize {
+		c.acks = f.append(c.acks)
+	}
+}

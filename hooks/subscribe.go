@@ -1,0 +1,239 @@
+package hooks
+
+import (
+	"context"
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+	"postbox/inbox"
+	"postbox/store"
+)
+
+func (c *client) inboxFilter() string { return "inbox/" + string(c.who.Name) }
+
+// refusedFilter takes the place of a filter that is refused: OnACLCheck knows
+// no such thing.
+const refusedFilter = "$share/refused"
+
+// OnSubscribe takes each filter that the client may have into its session,
+// before the SUBACK. It bounds the QoS to what is granted: 1 for the inbox, 0
+// for what is not kept.
+func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := clientOf(cl)
+	if c == nil {
+		return pk
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	c.readSince(pk)
+	filters := make(packets.Subscriptions, len(pk.Filters))
+	copy(filters, pk.Filters)
+	pk.Filters = filters
+	for i := range filters {
+		f, err := postbox.ParseFilter(filters[i].Filter, c.who.Name)
+		if err != nil || !c.room(filters[i].Filter) {
+			filters[i].Filter = refusedFilter
+			continue
+		}
+		if f.Kind != postbox.KindInbox {
+			filters[i].Qos = 0
+		}
+		filters[i].Qos = min(filters[i].Qos, 1)
+		if err := c.subscribe(ctx, filters[i], f, pk.Properties); err != nil {
+			// Not granted and not refused for good: the client must come back.
+			h.o.Logger.Warn("a subscription could not be kept", "error", err, "user", c.who.Name)
+			c.disconnect(packets.ErrServerBusy)
+			return pk
+		}
+	}
+	return pk
+}
+
+// room reports whether the device may have one more filter, and counts it.
+func (c *client) room(filter string) bool {
+	if c.filters[filter] {
+		return true
+	}
+	if len(c.filters) >= c.hook.o.Limits.Subscriptions {
+		return false
+	}
+	c.filters[filter] = true
+	return true
+}
+
+// readSince notes where the client says it is, in a control filter or a user
+// property.
+func (c *client) readSince(pk packets.Packet) {
+	for _, sub := range pk.Filters {
+		if f, err := postbox.ParseFilter(sub.Filter, c.who.Name); err == nil && f.Control {
+			c.since = &f.Since
+		}
+	}
+	for _, u := range pk.Properties.User {
+		if u.Key == "since" {
+			if pos, err := postbox.ParsePosition(u.Val); err == nil {
+				c.since = &pos
+			}
+		}
+	}
+}
+
+func (c *client) subscribe(ctx context.Context, sub packets.Subscription, f postbox.Filter, p packets.Properties) error {
+	kept := store.Subscription{Filter: sub.Filter, QoS: sub.Qos, NoLocal: sub.NoLocal, Identifier: sub.Identifier}
+	if f.Control {
+		delete(c.filters, sub.Filter) // it is an instruction, not a subscription
+		return nil
+	}
+	for _, u := range p.User {
+		if u.Key == "form" && u.Val == "raw" && f.Kind == postbox.KindInbox {
+			kept.Raw = true
+		}
+	}
+	if f.Kind == postbox.KindInbox {
+		if err := c.startInbox(ctx, kept); err != nil {
+			return err
+		}
+	}
+	if c.session.Device == 0 {
+		return nil
+	}
+	return c.hook.o.Sessions.SaveSubscription(ctx, c.session.Device, kept)
+}
+
+// startInbox makes or replaces the device's subscription to its inbox.
+func (c *client) startInbox(ctx context.Context, sub store.Subscription) error {
+	c.starting = true
+	c.mu.Lock()
+	old := c.inbox
+	c.mu.Unlock()
+	since := c.since
+	c.since = nil
+	if old != nil && (since == nil || c.session.Present) {
+		// A library's automatic re-subscribe: delivery goes on where it is.
+		if old.kept == sub {
+			return nil
+		}
+		at := inbox.Start{After: old.Cursor(), Resumed: true}
+		old.Close()
+		return c.subscribeInbox(ctx, sub, at)
+	}
+	if old != nil {
+		old.Close()
+	}
+	at := inbox.Start{After: c.session.Cursor, Resumed: c.session.Present}
+	switch {
+	case since != nil && since.Epoch != "" && since.Epoch != c.hook.o.Epoch:
+		at = inbox.Start{AtEnd: true, Lost: postbox.CodeEpochChanged, After: since.Seq}
+	case since != nil:
+		at = inbox.Start{After: since.Seq}
+	case c.session.Device == 0 || c.session.Cursor < 0:
+		at = inbox.Start{AtEnd: true}
+	case old == nil && c.lastCursor > 0:
+		at = inbox.Start{After: c.lastCursor, Resumed: true}
+	}
+	if err := c.subscribeInbox(ctx, sub, at); err != nil {
+		return err
+	}
+	if c.session.Device == 0 {
+		return nil
+	}
+	// Where it starts is kept before the SUBACK, also backwards.
+	if err := c.hook.o.Mail.FlushCursors(ctx); err != nil {
+		return err
+	}
+	c.session.Cursor = c.inbox.Cursor()
+	return c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.hook.o.Epoch, c.session.Cursor)
+}
+
+// subscribeInbox attaches the device to its inbox. Delivery starts with Resume.
+func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at inbox.Start) error {
+	if c.session.Present && c.session.Epoch != c.hook.o.Epoch && at.Resumed && at.Lost == "" {
+		at = inbox.Start{AtEnd: true, Lost: postbox.CodeEpochChanged, After: at.After}
+	}
+	d := inbox.Device{
+		User: c.who.ID, ID: c.session.Device, Name: c.device,
+		QoS: sub.QoS, NoLocal: sub.NoLocal, Window: c.window,
+	}
+	out := &outlet{client: c, sub: sub}
+	s, err := c.hook.o.Mail.Subscribe(ctx, d, at, out)
+	if err != nil {
+		return err
+	}
+	c.conn.OnDrained(s.Resume)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inbox = &inboxSubscription{Subscription: s, kept: sub}
+	return nil
+}
+
+// OnPacketProcessed starts delivery once Mochi has written the SUBACK.
+func (h *Hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if pk.FixedHeader.Type != packets.Subscribe {
+		return
+	}
+	c := clientOf(cl)
+	if c == nil || !c.starting {
+		return
+	}
+	c.starting = false
+	c.mu.Lock()
+	sub := c.inbox
+	c.mu.Unlock()
+	if sub != nil {
+		sub.Resume()
+	}
+}
+
+// OnUnsubscribe ends delivery; the cursor is kept.
+func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := clientOf(cl)
+	if c == nil {
+		return pk
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	names := make([]string, 0, len(pk.Filters))
+	for _, f := range pk.Filters {
+		names = append(names, f.Filter)
+		delete(c.filters, f.Filter)
+		if f.Filter != c.inboxFilter() {
+			continue
+		}
+		c.mu.Lock()
+		sub := c.inbox
+		c.inbox = nil
+		c.mu.Unlock()
+		if sub != nil {
+			c.lastCursor = sub.Cursor()
+			sub.Close()
+		}
+	}
+	if c.session.Device != 0 {
+		if err := h.o.Sessions.DeleteSubscriptions(ctx, c.session.Device, names); err != nil {
+			h.o.Logger.Warn("an unsubscribe could not be kept", "error", err, "user", c.who.Name)
+			c.disconnect(packets.ErrServerBusy)
+		}
+	}
+	return pk
+}
+
+// OnACLCheck answers for subscriptions and for what Mochi fans out. Writing is
+// always allowed here: a refusal at this place would be answered out of order
+// and would disconnect 3.1.1 clients. Publishes are judged in publish.
+func (h *Hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	c := clientOf(cl)
+	if c == nil {
+		return false
+	}
+	if write {
+		return true
+	}
+	if strings.HasPrefix(topic, "$") {
+		return false
+	}
+	_, err := postbox.ParseFilter(topic, c.who.Name)
+	return err == nil
+}

@@ -1,0 +1,171 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"postbox"
+)
+
+// commit stores what a group asks for and leaves the outcome in its drafts. It
+// returns an error only when the lane must end.
+func (l *Lane) commit(ctx context.Context, group []*Draft) error {
+	if err := l.retry(ctx, func() error { return l.routes.resolve(ctx, group) }); err != nil {
+		return err
+	}
+	findRepeats(group)
+	return l.store(ctx, group)
+}
+
+// store appends a group. A group that cannot be stored as a whole, although
+// the database is there, is split in two and each half stored in its turn,
+// before anything newer: so one bad draft refuses only its sender.
+func (l *Lane) store(ctx context.Context, group []*Draft) error {
+	b := batchOf(group)
+	if len(b.Publishes)+len(b.Opened)+len(b.Closed) == 0 {
+		adopt(group)
+		return nil
+	}
+	err := l.retry(ctx, func() error { return l.o.Appender.Append(ctx, b) })
+	switch {
+	case err == nil:
+		adopt(group)
+		return nil
+	case errors.Is(err, ErrFenced) || ctx.Err() != nil:
+		return err
+	case len(group) == 1:
+		l.o.Logger.Error("draft refused by the database", "error", err)
+		group[0].refuse(err)
+		return nil
+	}
+	half := len(group) / 2
+	if err := l.store(ctx, group[:half]); err != nil {
+		return err
+	}
+	return l.store(ctx, group[half:])
+}
+
+// retry calls f until the database is there. Its pauses grow to one second.
+func (l *Lane) retry(ctx context.Context, f func() error) error {
+	pause := 20 * time.Millisecond
+	for {
+		err := f()
+		switch {
+		case errors.Is(err, ErrFenced):
+			l.o.Logger.Error("another server has taken over the database: this one stops")
+			if l.o.Fenced != nil {
+				l.o.Fenced()
+			}
+			return err
+		case !errors.Is(err, postbox.ErrUnavailable):
+			l.setAway(false)
+			return err
+		}
+		l.setAway(true)
+		l.o.Logger.Warn("the database is away: publishes wait", "error", err, "retry_in", pause)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// findRepeats links drafts that use the idempotency key of an earlier draft of
+// the same group to that draft.
+func findRepeats(group []*Draft) {
+	type use struct {
+		sender postbox.UserID
+		key    string
+	}
+	var seen map[use]*Draft
+	for _, d := range group {
+		if !d.appends() || d.Publish.Message.Key == "" {
+			continue
+		}
+		if seen == nil {
+			seen = make(map[use]*Draft)
+		}
+		k := use{d.Publish.Message.Sender, d.Publish.Message.Key}
+		if first, ok := seen[k]; ok {
+			d.Earlier = first
+		} else {
+			seen[k] = d
+		}
+	}
+}
+
+// batchOf collects what a group needs of the database. Of the QoS 2 ids only
+// the last state counts: an id may be opened and closed within one group.
+func batchOf(group []*Draft) *postbox.Batch {
+	b := &postbox.Batch{Now: time.Now()}
+	type id struct {
+		device postbox.DeviceID
+		packet uint16
+	}
+	var open map[id]*Draft
+	for _, d := range group {
+		if d.appends() {
+			b.Publishes = append(b.Publishes, &d.Publish)
+		}
+		if d.Device != 0 && d.Publish.QoS == 2 && d.Refusal == nil {
+			if open == nil {
+				open = make(map[id]*Draft)
+			}
+			open[id{d.Device, d.Publish.PacketID}] = d
+		}
+	}
+	for k, d := range open {
+		o := postbox.OpenPublish{Device: k.device, PacketID: k.packet, Digest: d.Publish.Digest}
+		if d.Action == Release {
+			b.Closed = append(b.Closed, o)
+			continue
+		}
+		o.Message = d.Publish.Message.ID
+		switch {
+		case d.Duplicate:
+			o.Message = d.Stored.ID
+		case d.Earlier != nil:
+			o.Message = d.Earlier.Publish.Message.ID
+		}
+		b.Opened = append(b.Opened, o)
+	}
+	return b
+}
+
+// adopt turns what the store has filled in into the drafts' outcomes.
+func adopt(group []*Draft) {
+	for _, d := range group {
+		p := &d.Publish
+		switch {
+		case d.Action == Release || d.Refusal != nil || d.Duplicate:
+		case d.Earlier != nil:
+			adoptEarlier(d)
+		case p.Used != nil && p.Used.Digest != p.Digest:
+			d.refuse(errKeyUsed)
+		case p.Used != nil:
+			d.known(*p.Used)
+		default:
+			m := p.Message
+			d.Stored = postbox.Stored{ID: m.ID, Seq: m.Seq, InboxSeq: p.InboxSeq, SentAt: m.SentAt, Digest: p.Digest}
+		}
+	}
+}
+
+func adoptEarlier(d *Draft) {
+	first := d.Earlier
+	d.Earlier = nil
+	switch {
+	case first.Publish.Digest != d.Publish.Digest:
+		d.refuse(errKeyUsed)
+	case first.Refusal != nil:
+		d.Refusal = first.Refusal
+	default:
+		d.known(first.Stored)
+	}
+}
+
+var errKeyUsed = postbox.Errorf(postbox.CodeConflict,
+	"the idempotency key was used before for another destination, body, content type, ref or expiry: use a new one")

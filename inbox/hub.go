@@ -1,0 +1,186 @@
+package inbox
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"postbox"
+)
+
+// Reader reads what has been committed.
+type Reader interface {
+	// Head is the number of a user's last entry; zero if there is none.
+	Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq, error)
+	// Entries reads at most limit entries after `after` and up to `upTo`, in
+	// order. They show the present state of their messages.
+	Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error)
+	// SaveCursors saves progress; a cursor that is behind the saved one
+	// changes nothing.
+	SaveCursors(ctx context.Context, saves []postbox.CursorSave) error
+}
+
+// readers is how many pages are read from the database at once for devices
+// that are behind, so that many of them coming back leave room for senders.
+const readers = 4
+
+// Hub knows the mailbox of every user who has a device connected. Its methods
+// may be called from any goroutine.
+type Hub struct {
+	reader Reader
+	log    *slog.Logger
+	saver  saver
+	reads  chan struct{} // a slot for each page being read
+	ctx    context.Context
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu    sync.RWMutex // guards boxes; taken before a mailbox's lock
+	boxes map[postbox.UserID]*mailbox
+}
+
+// NewHub makes a hub; Start runs it.
+func NewHub(r Reader, log *slog.Logger) *Hub {
+	h := &Hub{
+		reader: r, log: log,
+		reads: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox),
+	}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.saver.reader = r
+	h.saver.log = log
+	return h
+}
+
+// Start runs the goroutine that saves cursors, about once a second.
+func (h *Hub) Start() {
+	h.work.Go(func() { h.saver.run(h.ctx) })
+}
+
+// Shutdown ends all reading and saves what cursors are left. It is safe to
+// call twice.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.cancel()
+	h.work.Wait()
+	return h.saver.save(ctx)
+}
+
+// Start says where a subscription begins.
+type Start struct {
+	// AtEnd begins after the last entry there is.
+	AtEnd bool
+	// After begins after this number, when AtEnd is false.
+	After postbox.InboxSeq
+	// Lost, when set, is told to the device first, as a gap between After and
+	// where it begins.
+	Lost postbox.Code
+	// Resumed marks the first window with Dup: it may have been sent before.
+	Resumed bool
+}
+
+// Device is a device that subscribes.
+type Device struct {
+	User    postbox.UserID
+	ID      postbox.DeviceID // zero without a session
+	Name    string           // the client id, for No Local
+	QoS     byte             // 0 or 1
+	NoLocal bool
+	Window  int // deliveries that may be unacknowledged, at QoS 1
+}
+
+// Subscribe attaches a device to its user's mailbox. Nothing is delivered
+// before the first Resume, so that the caller can acknowledge the subscription
+// first. It reads the database, and fails when that is away.
+func (h *Hub) Subscribe(ctx context.Context, d Device, at Start, out Outlet) (*Subscription, error) {
+	s := &Subscription{hub: h, device: d, outlet: out}
+	box := h.attach(s)
+	head, err := box.loadHead(ctx, h.reader)
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	start := at.After
+	if saved, ok := h.saver.unsaved(d.ID); ok && !at.AtEnd && at.Resumed {
+		start = max(start, saved)
+	}
+	box.mu.Lock()
+	defer box.mu.Unlock()
+	s.cursor = start
+	if at.AtEnd {
+		s.cursor = max(head, box.head)
+	}
+	s.next, s.handed = s.cursor+1, s.cursor
+	if at.Lost != "" {
+		s.lost, s.handed = at.Lost, at.After
+	}
+	if at.After > max(head, box.head) && !at.AtEnd {
+		// The device is ahead of its inbox: it knows another lineage.
+		s.cursor = max(head, box.head)
+		s.lost, s.next = postbox.CodeEpochChanged, s.cursor+1
+	}
+	if at.Resumed {
+		s.dupUpTo = s.cursor + postbox.InboxSeq(d.Window)
+	}
+	return s, nil
+}
+
+func (h *Hub) attach(s *Subscription) *mailbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	box := h.boxes[s.device.User]
+	if box == nil {
+		box = &mailbox{hub: h, user: s.device.User}
+		h.boxes[s.device.User] = box
+	}
+	box.mu.Lock()
+	defer box.mu.Unlock()
+	s.box = box
+	box.subs = append(box.subs, s)
+	return box
+}
+
+// detach removes a subscription, and its mailbox with the last one.
+func (h *Hub) detach(s *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	s.box.remove(s)
+	if len(s.box.subs) == 0 {
+		delete(h.boxes, s.box.user)
+	}
+}
+
+// deliver hands the new entries of a group to the mailboxes that are there.
+// Each is woken once, after all of its entries are in.
+func (h *Hub) deliver(group []*Draft, posts []post) []post {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if len(h.boxes) == 0 {
+		return posts
+	}
+	posts = postsOf(group, posts)
+	var touched []*mailbox
+	for _, p := range posts {
+		if box := h.boxes[p.user]; box != nil && box.add(p.entry) {
+			touched = append(touched, box)
+		}
+	}
+	for _, box := range touched {
+		box.wake()
+	}
+	return posts
+}
+
+// FlushCursors saves all progress now.
+func (h *Hub) FlushCursors(ctx context.Context) error { return h.saver.save(ctx) }
+
+// pause waits, and reports false when the hub has shut down.
+func (h *Hub) pause(d time.Duration) bool {
+	select {
+	case <-h.ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

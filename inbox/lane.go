@@ -1,0 +1,219 @@
+package inbox
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"postbox"
+)
+
+// Appender commits batches of one lane. Append returns nil when the batch is
+// committed, postbox.ErrUnavailable (in the chain) when the database is away
+// or the outcome is not known yet, and ErrFenced when another server owns the
+// lane. Any other error means that nothing of the batch was stored. After
+// ErrUnavailable the lane calls again with the same batch until it succeeds.
+type Appender interface {
+	Append(ctx context.Context, b *postbox.Batch) error
+}
+
+// ErrFenced says that another server has taken over the database.
+var ErrFenced = postbox.Errorf(postbox.CodeUnavailable, "another server has taken over the database")
+
+// Bounds of a lane. The queue is what all connections of the lane together may
+// have waiting; above the high mark Submit blocks until the low mark.
+const (
+	maxBatch      = 1024
+	maxBatchBytes = 4 << 20
+	highMarkBytes = 64 << 20
+	lowMarkBytes  = 32 << 20
+)
+
+// LaneOptions are what a lane works with; all are required but Fenced.
+type LaneOptions struct {
+	Appender Appender
+	Router   Router
+	Hub      *Hub
+	Logger   *slog.Logger
+	// Fenced is called, once, when another server has taken over: this one
+	// must stop.
+	Fenced func()
+}
+
+// Lane commits what its connections submit, a group at a time: it takes all
+// that waits, commits it in one transaction, hands it on to be settled, and
+// repeats. There is no fixed wait: an idle lane commits a single message at
+// once. A connection uses one lane for life, which keeps its order.
+//
+// Submit may be called from any goroutine.
+type Lane struct {
+	o      LaneOptions
+	routes routes
+	wake   chan struct{}
+	groups chan []*Draft
+	done   chan struct{}
+
+	mu     sync.Mutex // guards the fields below
+	space  sync.Cond
+	queue  []*Draft
+	bytes  int
+	full   bool
+	closed bool
+	away   time.Time // since when the database has not answered; zero: it does
+}
+
+// NewLane makes a lane; Start runs it.
+func NewLane(o LaneOptions) *Lane {
+	l := &Lane{
+		o: o, wake: make(chan struct{}, 1), groups: make(chan []*Draft, 1), done: make(chan struct{}),
+		routes: newRoutes(o.Router),
+	}
+	l.space.L = &l.mu
+	return l
+}
+
+// Start runs the lane's two goroutines: one commits, one settles and delivers
+// what was committed, while the next group is already being committed. They
+// end after Shutdown, or at once when ctx ends.
+func (l *Lane) Start(ctx context.Context) {
+	go l.commitLoop(ctx)
+	go l.settleLoop()
+}
+
+// Shutdown takes no more drafts, commits and settles what waits, and returns
+// when that is done or ctx has ended. It is safe to call twice.
+func (l *Lane) Shutdown(ctx context.Context) error {
+	l.mu.Lock()
+	l.closed = true
+	l.space.Broadcast()
+	l.mu.Unlock()
+	l.poke()
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Flush waits until everything that was submitted before is settled.
+func (l *Lane) Flush(ctx context.Context) error {
+	m := marker{done: make(chan struct{})}
+	if err := l.Submit(&Draft{Action: Release, Origin: m}); err != nil {
+		return nil // closed: Shutdown flushes
+	}
+	select {
+	case <-m.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// marker is the origin of a draft that asks for nothing and is only waited for.
+type marker struct{ done chan struct{} }
+
+func (m marker) Settled(*Draft) { close(m.done) }
+func (m marker) Flush()         {}
+
+// Submit queues d. It blocks while the lane's queue is over its bound, and
+// fails with ErrClosed only.
+func (l *Lane) Submit(d *Draft) error {
+	l.mu.Lock()
+	for l.full && !l.closed {
+		l.space.Wait()
+	}
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	l.queue = append(l.queue, d)
+	l.bytes += d.size()
+	l.full = l.bytes > highMarkBytes
+	first := len(l.queue) == 1
+	l.mu.Unlock()
+	if first {
+		l.poke()
+	}
+	return nil
+}
+
+// AwaySince tells since when the database has not answered this lane; zero
+// means that it does.
+func (l *Lane) AwaySince() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.away
+}
+
+// Forget drops what is remembered of a user's routes, after something changed
+// who may write to whom.
+func (l *Lane) Forget() { l.routes.clear() }
+
+func (l *Lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the next group in order of arrival, and whether the lane is to
+// end: closed and empty.
+func (l *Lane) take() (group []*Draft, end bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n, size := 0, 0
+	for n < len(l.queue) && n < maxBatch && (n == 0 || size < maxBatchBytes) {
+		size += l.queue[n].size()
+		n++
+	}
+	if n == 0 {
+		return nil, l.closed
+	}
+	group = l.queue[:n:n]
+	if n == len(l.queue) {
+		l.queue = nil
+	} else {
+		l.queue = l.queue[n:]
+	}
+	l.bytes -= size
+	if l.full && l.bytes < lowMarkBytes {
+		l.full = false
+		l.space.Broadcast()
+	}
+	return group, false
+}
+
+func (l *Lane) commitLoop(ctx context.Context) {
+	defer close(l.groups)
+	for {
+		group, end := l.take()
+		switch {
+		case end:
+			return
+		case group == nil:
+			select {
+			case <-l.wake:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		if err := l.commit(ctx, group); err != nil {
+			return
+		}
+		l.groups <- group
+	}
+}
+
+func (l *Lane) setAway(away bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !away:
+		l.away = time.Time{}
+	case l.away.IsZero():
+		l.away = time.Now()
+	}
+}

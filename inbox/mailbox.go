@@ -1,0 +1,189 @@
+package inbox
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"postbox"
+)
+
+// Bounds of the tail that a mailbox keeps for devices that are nearly up to
+// date. What falls out of it is read from the database.
+const (
+	maxTail      = 512
+	maxTailBytes = 1 << 20
+	maxEarly     = 4096
+)
+
+// mailbox is the live end of one user's inbox, there while a device of the
+// user is connected: the newest entries that some device still waits for, and
+// the subscriptions. Its lock guards all of it and all of its subscriptions.
+type mailbox struct {
+	hub  *Hub
+	user postbox.UserID
+
+	mu    sync.Mutex
+	subs  []*Subscription
+	known bool             // head has been read from the database
+	head  postbox.InboxSeq // all entries up to here are committed
+	// tail holds contiguous entries that end at head.
+	tail      []*postbox.Entry
+	tailBytes int
+	// early holds entries that came before one below them: two lanes commit
+	// side by side and what they commit arrives in either order.
+	early map[postbox.InboxSeq]*postbox.Entry
+	woken bool // on the list of mailboxes to wake after a group
+}
+
+// loadHead reads the head once, when the mailbox is new. Entries that arrive
+// meanwhile wait in early.
+func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, error) {
+	b.mu.Lock()
+	known, head := b.known, b.head
+	b.mu.Unlock()
+	if known {
+		return head, nil
+	}
+	head, err := r.Head(ctx, b.user)
+	if err != nil {
+		return 0, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.known {
+		b.known, b.head = true, head
+		for n := range b.early {
+			if n <= head {
+				delete(b.early, n)
+			}
+		}
+		b.advance()
+	}
+	return head, nil
+}
+
+// relearn reads the head again until that succeeds, and goes on from there.
+func (b *mailbox) relearn() {
+	for {
+		if _, err := b.loadHead(b.hub.ctx, b.hub.reader); err == nil {
+			b.wake()
+			return
+		}
+		if !b.hub.pause(time.Second) {
+			return
+		}
+	}
+}
+
+// add takes a committed entry. It reports true when the caller must wake the
+// mailbox: the first time in a group.
+func (b *mailbox) add(e *postbox.Entry) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.known && e.InboxSeq <= b.head:
+		return false
+	case b.known && e.InboxSeq == b.head+1:
+		b.push(e)
+		b.advance()
+	default:
+		if b.early == nil {
+			b.early = make(map[postbox.InboxSeq]*postbox.Entry)
+		}
+		if len(b.early) < maxEarly {
+			b.early[e.InboxSeq] = e
+		} else {
+			// Too many to hold: forget them and ask the database instead.
+			b.known = false
+			clear(b.early)
+			b.hub.work.Go(b.relearn)
+		}
+		return false
+	}
+	if b.woken {
+		return false
+	}
+	b.woken = true
+	return true
+}
+
+func (b *mailbox) push(e *postbox.Entry) {
+	b.tail = append(b.tail, e)
+	b.tailBytes += entrySize(e)
+	b.head = e.InboxSeq
+}
+
+// advance moves entries that no longer wait for one below them to the tail.
+func (b *mailbox) advance() {
+	for len(b.early) > 0 {
+		e, ok := b.early[b.head+1]
+		if !ok {
+			return
+		}
+		delete(b.early, e.InboxSeq)
+		b.push(e)
+	}
+}
+
+// wake hands new entries to the devices.
+func (b *mailbox) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.woken = false
+	for _, s := range b.subs {
+		s.pump()
+	}
+	b.trim()
+}
+
+// at returns the entry n if the tail has it.
+func (b *mailbox) at(n postbox.InboxSeq) *postbox.Entry {
+	i := len(b.tail) - 1 - int(b.head-n)
+	if i < 0 || i >= len(b.tail) {
+		return nil
+	}
+	return b.tail[i]
+}
+
+// trim drops from the tail what no device waits for, and what exceeds its
+// bounds.
+func (b *mailbox) trim() {
+	need := b.head + 1
+	for _, s := range b.subs {
+		if s.started && !s.behind() {
+			need = min(need, s.next)
+		}
+	}
+	drop := 0
+	for drop < len(b.tail) {
+		e := b.tail[drop]
+		if e.InboxSeq >= need && len(b.tail)-drop <= maxTail && b.tailBytes <= maxTailBytes {
+			break
+		}
+		b.tailBytes -= entrySize(e)
+		drop++
+	}
+	if drop == len(b.tail) {
+		b.tail = nil
+		return
+	}
+	clear(b.tail[:drop])
+	b.tail = b.tail[drop:]
+}
+
+func (b *mailbox) remove(s *Subscription) {
+	for i, other := range b.subs {
+		if other == s {
+			b.subs = append(b.subs[:i], b.subs[i+1:]...)
+			return
+		}
+	}
+}
+
+func entrySize(e *postbox.Entry) int {
+	if e.Message == nil {
+		return 128
+	}
+	return 128 + len(e.Message.Body)
+}

@@ -1,0 +1,245 @@
+package inbox
+
+import (
+	"postbox"
+)
+
+// Subscription is one device on its user's mailbox: where it is, what it has
+// not acknowledged, and what has been read ahead for it. The mailbox's lock
+// guards its fields. Its exported methods may be called from any goroutine but
+// not from an Outlet's methods.
+type Subscription struct {
+	hub    *Hub
+	box    *mailbox
+	device Device
+	outlet Outlet
+
+	started bool
+	closed  bool
+	cursor  postbox.InboxSeq // all up to here is acknowledged or spared
+	next    postbox.InboxSeq // to be handed over next
+	handed  postbox.InboxSeq // the last one that was handed over or gone past before the start
+	dupUpTo postbox.InboxSeq
+	out     []outstanding // handed over, not acknowledged, in order
+	lost    postbox.Code  // news of a gap that the device must hear first
+	page    []*postbox.Entry
+	reading bool // a goroutine reads pages for this device
+	marked  bool // on the saver's list
+}
+
+type outstanding struct {
+	seq   postbox.InboxSeq
+	acked bool
+}
+
+// Resume starts or continues delivery: after the subscription was
+// acknowledged, and whenever the outlet is ready again.
+func (s *Subscription) Resume() {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	s.started = true
+	s.pump()
+}
+
+// Ack takes the device's acknowledgement of a delivery. It reports false when
+// no delivery with that packet id is outstanding: a late or a strange one.
+func (s *Subscription) Ack(packetID uint16) bool {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	i := s.find(packetID)
+	if i < 0 {
+		return false
+	}
+	s.out[i].acked = true
+	if i == 0 {
+		s.advance()
+	}
+	s.pump()
+	return true
+}
+
+// Seek replaces the cursor, backwards too. What was outstanding is forgotten.
+func (s *Subscription) Seek(after postbox.InboxSeq) {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	s.cursor, s.next, s.handed, s.dupUpTo = after, after+1, after, 0
+	s.out, s.page = nil, nil
+	s.mark()
+}
+
+// Head is the number of the last entry of the inbox that is known here.
+func (s *Subscription) Head() postbox.InboxSeq {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	return s.box.head
+}
+
+// Cursor is the highest number up to which all is acknowledged or spared.
+func (s *Subscription) Cursor() postbox.InboxSeq {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	return s.cursor
+}
+
+// Close ends delivery; the cursor is saved soon. It is safe to call twice.
+func (s *Subscription) Close() {
+	s.box.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.page = nil
+	s.box.mu.Unlock()
+	if !again {
+		s.hub.detach(s)
+		s.hub.saver.kick()
+	}
+}
+
+// find returns the index in out of the delivery with a packet id. The id
+// follows from the number, and what is outstanding spans less than all ids.
+func (s *Subscription) find(packetID uint16) int {
+	if len(s.out) == 0 || packetID == 0 || packetID > postbox.DeliveryIDs {
+		return -1
+	}
+	first := s.out[0].seq
+	distance := (int(packetID) - int(first.PacketID()) + postbox.DeliveryIDs) % postbox.DeliveryIDs
+	want := first + postbox.InboxSeq(distance)
+	lo, hi := 0, len(s.out)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if s.out[mid].seq < want {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(s.out) || s.out[lo].seq != want || s.out[lo].acked {
+		return -1
+	}
+	return lo
+}
+
+// advance moves the cursor over what is acknowledged from the front.
+func (s *Subscription) advance() {
+	n := 0
+	for n < len(s.out) && s.out[n].acked {
+		n++
+	}
+	if n == len(s.out) {
+		s.out = s.out[:0]
+		if cap(s.out) > 64 {
+			s.out = nil
+		}
+		s.moveCursor(s.next - 1)
+		return
+	}
+	s.out = s.out[n:]
+	s.moveCursor(s.out[0].seq - 1)
+}
+
+func (s *Subscription) moveCursor(to postbox.InboxSeq) {
+	if to > s.cursor {
+		s.cursor = to
+		s.mark()
+	}
+}
+
+func (s *Subscription) mark() {
+	if !s.marked {
+		s.marked = true
+		s.hub.saver.add(s)
+	}
+}
+
+// behind reports whether the device lives on pages from the database.
+func (s *Subscription) behind() bool { return s.reading || len(s.page) > 0 }
+
+// ready reports whether the device may be handed one more entry.
+func (s *Subscription) ready() bool {
+	return s.started && !s.closed && (s.device.QoS == 0 || len(s.out) < s.device.Window) && s.outlet.Ready()
+}
+
+// pump hands over what is due, as far as the window, the connection and what
+// is in memory go; what is not in memory is read by a goroutine.
+func (s *Subscription) pump() {
+	handed := false
+	if s.lost != "" && s.ready() {
+		s.gap(s.lost, s.next)
+		s.lost, handed = "", true
+	}
+	for s.ready() {
+		e := s.take()
+		if e == nil {
+			break
+		}
+		s.hand(e)
+		handed = true
+	}
+	if handed {
+		s.outlet.Flush()
+	}
+}
+
+// take returns the next entry if it is at hand.
+func (s *Subscription) take() *postbox.Entry {
+	if len(s.page) > 0 {
+		e := s.page[0]
+		s.page[0] = nil
+		s.page = s.page[1:]
+		return e
+	}
+	if s.next > s.box.head {
+		return nil
+	}
+	if e := s.box.at(s.next); e != nil {
+		return e
+	}
+	if !s.reading {
+		s.reading = true
+		s.hub.work.Go(s.catchUp)
+	}
+	return nil
+}
+
+func (s *Subscription) hand(e *postbox.Entry) {
+	if e.InboxSeq > s.next {
+		// What is missing in between was removed by retention: the device is
+		// told, and what follows is due after that.
+		s.gap(postbox.CodeExpired, e.InboxSeq)
+	}
+	s.next = e.InboxSeq + 1
+	if s.spared(e) {
+		if len(s.out) == 0 {
+			s.moveCursor(e.InboxSeq)
+		}
+		return
+	}
+	d := Delivery{Entry: e, After: e.InboxSeq - 1, QoS: s.device.QoS, Dup: e.InboxSeq <= s.dupUpTo}
+	if s.handed != e.InboxSeq-1 {
+		d.After = s.handed
+	}
+	s.handed = e.InboxSeq
+	if s.device.QoS > 0 {
+		s.out = append(s.out, outstanding{seq: e.InboxSeq})
+	} else {
+		s.moveCursor(e.InboxSeq)
+	}
+	s.outlet.Deliver(d)
+}
+
+// gap tells the device that what lies before next cannot be had. Its
+// acknowledgement counts as that of the entry before next.
+func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
+	s.outlet.Gap(code, s.handed, next)
+	s.handed, s.next = next-1, next
+	if s.device.QoS > 0 && next > 1 {
+		s.out = append(s.out, outstanding{seq: next - 1})
+	} else {
+		s.moveCursor(next - 1)
+	}
+}
+
+// spared reports whether the device does without an entry: its own message,
+// with No Local.
+func (s *Subscription) spared(e *postbox.Entry) bool {
+	return s.device.NoLocal && e.Own && e.Message != nil && e.Message.Device == s.device.Name
+}

@@ -1,0 +1,3 @@
+package embedpg
+
+const hasDeathSignal = true

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+const appendStatement = `SELECT heads, stamps, taken FROM postbox.append(
+	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+
+// Append commits a batch in one round trip (schema function postbox.append)
+// and fills in the numbers of its publishes, or Used for those whose
+// idempotency key was used before. See inbox.Appender for its errors. After an
+// outcome that is not known the same batch must be given again: Append then
+// finds out first.
+func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
+	if l.unsure != nil {
+		if l.unsure != b {
+			return fmt.Errorf("append to lane %d: the last batch has no known outcome yet", l.id)
+		}
+		if committed, err := l.settleUnsure(ctx); committed || err != nil {
+			return err
+		}
+	}
+	for {
+		fresh := unused(b.Publishes)
+		c := columnsOf(fresh)
+		taken, err := l.call(ctx, b, c)
+		if err != nil {
+			return l.failed(b, err)
+		}
+		if len(taken) == 0 {
+			return nil
+		}
+		if err := l.fillUsed(ctx, fresh, taken); err != nil {
+			return err
+		}
+	}
+}
+
+// failed sorts the error of a call: fenced, rolled back for sure, or unknown.
+func (l *Lane) failed(b *postbox.Batch, err error) error {
+	var pe *pq.Error
+	if errors.As(err, &pe) {
+		switch pe.Code {
+		case "PB001":
+			return l.fenced
+		case "40P01", "40001", "55P03", "25006":
+			return away("append", err) // rolled back, and worth another try
+		}
+		if pe.Severity == "ERROR" && pe.Code.Class() != "57" && pe.Code.Class() != "53" {
+			return fmt.Errorf("append batch of %d: %w", len(b.Publishes), err)
+		}
+	}
+	// The connection may have died before or after COMMIT.
+	l.unsure = b
+	l.drop()
+	return &unavailable{fmt.Sprintf("append batch of %d", len(b.Publishes)), err}
+}
+
+func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken []int64, err error) {
+	if l.statement == nil {
+		if l.statement, err = l.db.PrepareContext(ctx, appendStatement); err != nil {
+			l.statement = nil
+			return nil, err
+		}
+	}
+	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
+	var heads, stamps pq.Int64Array
+	var used pq.Int64Array
+	err = l.statement.QueryRowContext(ctx,
+		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
+		c.logs, c.counts, c.log, c.rank, c.ownLog, c.ownRank,
+		c.ids, c.expires, c.packets, c.qos, c.keys, c.devices, c.types, c.refs,
+		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
+		c.entryLog, c.entryRank, c.entryMessage,
+		open.devices, open.packets, open.messages, open.digests,
+		closed.devices, closed.packets,
+	).Scan(&heads, &stamps, &used)
+	if err != nil {
+		return nil, err
+	}
+	if len(used) == 0 {
+		c.number(heads, stamps)
+	}
+	return used, nil
+}
+
+// fillUsed reads the messages whose keys were used before.
+func (l *Lane) fillUsed(ctx context.Context, fresh []*postbox.Publish, taken []int64) error {
+	senders := make([]int64, len(taken))
+	keys := make([]string, len(taken))
+	for i, ord := range taken {
+		m := fresh[ord-1].Message
+		senders[i], keys[i] = int64(m.Sender), m.Key
+	}
+	const look = `
+		SELECT u.ord, m.id, m.seq, m.sender_inbox_seq, m.sent_at, m.digest
+		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, key, ord)
+		  JOIN postbox.messages m ON m.sender_id = u.sender_id AND m.idempotency_key = u.key`
+	rows, err := l.db.QueryContext(ctx, look, pq.Array(senders), pq.Array(keys))
+	if err != nil {
+		return away("read messages of used keys", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var ord int
+		stored, err := scanStored(rows, &ord)
+		if err != nil {
+			return away("read messages of used keys", err)
+		}
+		fresh[taken[ord-1]-1].Used = &stored
+	}
+	return away("read messages of used keys", rows.Err())
+}
+
+// scanStored scans leading columns into first, then id, seq, sender_inbox_seq,
+// sent_at and digest.
+func scanStored(rows *sql.Rows, first ...any) (postbox.Stored, error) {
+	var s postbox.Stored
+	var id string
+	var digest []byte
+	if err := rows.Scan(append(first, &id, &s.Seq, &s.InboxSeq, &s.SentAt, &digest)...); err != nil {
+		return s, err
+	}
+	copy(s.Digest[:], digest)
+	var err error
+	s.ID, err = postbox.ParseMessageID(id)
+	return s, err
+}
+
+func unused(all []*postbox.Publish) []*postbox.Publish {
+	fresh := make([]*postbox.Publish, 0, len(all))
+	for _, p := range all {
+		if p.Used == nil {
+			fresh = append(fresh, p)
+		}
+	}
+	return fresh
+}

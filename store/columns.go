@@ -1,0 +1,156 @@
+package store
+
+import (
+	"slices"
+	"time"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+// columns are a batch as the arguments of postbox.append: one array for each
+// column, indexes 1-based.
+type columns struct {
+	publishes []*postbox.Publish
+	logs      pq.Int64Array // distinct, ascending
+	counts    pq.Int32Array
+
+	log, rank, ownLog, ownRank        pq.Int32Array
+	ids, keys, devices, types, refs   pq.StringArray
+	expires                           pq.Int64Array
+	packets, qos, offsets, lengths    pq.Int32Array
+	entryLog, entryRank, entryMessage pq.Int32Array
+	digests, bodies                   []byte
+	keyed                             bool
+	index                             map[int64]int32 // log to its place in logs
+}
+
+func columnsOf(publishes []*postbox.Publish) *columns {
+	n := len(publishes)
+	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), digests: []byte{}, bodies: []byte{}}
+	c.collectLogs()
+	ints := make([]int32, 11*n)
+	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
+	c.log, c.rank, c.ownLog, c.ownRank = cut(), cut(), cut(), cut()
+	c.packets, c.qos, c.offsets, c.lengths = cut(), cut(), cut(), cut()
+	c.entryLog, c.entryRank, c.entryMessage = cut(), cut(), cut()
+	texts := make([]string, 5*n)
+	cutText := func() pq.StringArray { s := texts[:0:n]; texts = texts[n:]; return s }
+	c.ids, c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText(), cutText()
+	c.expires = make(pq.Int64Array, 0, n)
+	size := 0
+	for _, p := range publishes {
+		size += len(p.Message.Body)
+	}
+	c.bodies = make([]byte, 0, size)
+	c.digests = make([]byte, 0, 16*n)
+	for i, p := range publishes {
+		c.add(int32(i+1), p)
+	}
+	return c
+}
+
+func (c *columns) collectLogs() {
+	seen := func(id int64) {
+		if _, ok := c.index[id]; !ok {
+			c.index[id] = 0
+			c.logs = append(c.logs, id)
+		}
+	}
+	c.logs = pq.Int64Array{}
+	for _, p := range c.publishes {
+		seen(int64(p.Message.Conversation))
+		seen(int64(p.Message.Sender))
+		for _, r := range p.Recipients {
+			seen(int64(r))
+		}
+	}
+	slices.Sort(c.logs)
+	for i, id := range c.logs {
+		c.index[id] = int32(i + 1)
+	}
+	c.counts = make(pq.Int32Array, len(c.logs))
+}
+
+// take gives out the next rank in a log, and the log's place.
+func (c *columns) take(log int64) (place, rank int32) {
+	place = c.index[log]
+	c.counts[place-1]++
+	return place, c.counts[place-1]
+}
+
+func (c *columns) add(number int32, p *postbox.Publish) {
+	m := p.Message
+	log, rank := c.take(int64(m.Conversation))
+	own, ownRank := c.take(int64(m.Sender))
+	c.log, c.rank = append(c.log, log), append(c.rank, rank)
+	c.ownLog, c.ownRank = append(c.ownLog, own), append(c.ownRank, ownRank)
+	c.entry(own, ownRank, number)
+	for _, r := range p.Recipients {
+		place, rank := c.take(int64(r))
+		c.entry(place, rank, number)
+	}
+	c.ids = append(c.ids, m.ID.String())
+	c.keys = append(c.keys, m.Key)
+	c.devices = append(c.devices, m.Device)
+	c.types = append(c.types, m.ContentType)
+	c.refs = append(c.refs, m.Ref)
+	c.expires = append(c.expires, int64(p.Expiry))
+	c.packets = append(c.packets, int32(p.PacketID))
+	c.qos = append(c.qos, int32(p.QoS))
+	c.offsets = append(c.offsets, int32(len(c.bodies)))
+	c.lengths = append(c.lengths, int32(len(m.Body)))
+	c.bodies = append(c.bodies, m.Body...)
+	c.digests = append(c.digests, p.Digest[:]...)
+	c.keyed = c.keyed || m.Key != ""
+}
+
+func (c *columns) entry(log, rank, message int32) {
+	c.entryLog = append(c.entryLog, log)
+	c.entryRank = append(c.entryRank, rank)
+	c.entryMessage = append(c.entryMessage, message)
+}
+
+// number fills in what the database gave: the heads before the batch, and the
+// time of each log in milliseconds.
+func (c *columns) number(heads, stamps []int64) {
+	entry := 0
+	next := func() postbox.InboxSeq {
+		n := heads[c.entryLog[entry]-1] + int64(c.entryRank[entry])
+		entry++
+		return postbox.InboxSeq(n)
+	}
+	for i, p := range c.publishes {
+		m, log := p.Message, c.log[i]-1
+		m.Seq = postbox.Seq(heads[log] + int64(c.rank[i]))
+		m.SentAt = time.UnixMilli(stamps[log]).UTC()
+		if p.Expiry > 0 {
+			m.ExpiresAt = m.SentAt.Add(time.Duration(p.Expiry) * time.Second)
+		}
+		p.InboxSeq = next()
+		p.InboxSeqs = p.InboxSeqs[:0]
+		for range p.Recipients {
+			p.InboxSeqs = append(p.InboxSeqs, next())
+		}
+	}
+}
+
+// idColumns are QoS 2 publishes as arguments of postbox.append.
+type idColumns struct {
+	devices  pq.Int64Array
+	packets  pq.Int32Array
+	messages pq.StringArray
+	digests  []byte
+}
+
+func idColumnsOf(all []postbox.OpenPublish) idColumns {
+	c := idColumns{devices: pq.Int64Array{}, packets: pq.Int32Array{}, messages: pq.StringArray{}, digests: []byte{}}
+	for _, o := range all {
+		c.devices = append(c.devices, int64(o.Device))
+		c.packets = append(c.packets, int32(o.PacketID))
+		c.messages = append(c.messages, o.Message.String())
+		c.digests = append(c.digests, o.Digest[:]...)
+	}
+	return c
+}

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+// ControlKind says what happened to a user, in the table that other processes
+// and servers leave word in.
+type ControlKind string
+
+// The kinds of control event.
+const (
+	ControlDisabled ControlKind = "disabled"
+	ControlEnabled  ControlKind = "enabled"
+	ControlPassword ControlKind = "password"
+)
+
+// ControlEvent is one line of that table.
+type ControlEvent struct {
+	ID   int64          `db:"id"`
+	Kind ControlKind    `db:"kind"`
+	User postbox.UserID `db:"user_id"`
+}
+
+const controlChannel = "postbox_control"
+
+// controlPoll is how often the table is read without a notification: one may
+// be lost with its connection.
+const controlPoll = 5 * time.Second
+
+func tell(ctx context.Context, tx *sqlx.Tx, kind ControlKind, user postbox.UserID) error {
+	const leave = `INSERT INTO postbox.control (kind, user_id) VALUES ($1, $2)`
+	if _, err := tx.ExecContext(ctx, leave, kind, user); err != nil {
+		return away("leave word for the servers", err)
+	}
+	_, err := tx.ExecContext(ctx, `SELECT pg_notify($1, '')`, controlChannel)
+	return away("notify the servers", err)
+}
+
+// WatchControl calls handle for every control event from now on, in order,
+// until ctx ends. It survives the loss of the database.
+func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) error {
+	dsn, err := withSettings(s.options.URL, connectionSettings)
+	if err != nil {
+		return err
+	}
+	last, known := int64(0), false
+	listener := pq.NewListener(dsn, 100*time.Millisecond, time.Second, nil)
+	defer listener.Close()
+	// Listen waits for the database; the polls go on meanwhile.
+	listening := make(chan error, 1)
+	go func() { listening <- listener.Listen(controlChannel) }()
+	tick := time.NewTicker(controlPoll)
+	defer tick.Stop()
+	for {
+		if !known {
+			const newest = `SELECT coalesce(max(id), 0) FROM postbox.control`
+			known = s.db.GetContext(ctx, &last, newest) == nil
+		} else if events, err := s.controlAfter(ctx, last); err == nil {
+			for _, e := range events {
+				handle(e)
+				last = e.ID
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-listening:
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("listen for control events: %w", err)
+			}
+		case <-listener.Notify:
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Store) controlAfter(ctx context.Context, after int64) ([]ControlEvent, error) {
+	var events []ControlEvent
+	const read = `SELECT id, kind, user_id FROM postbox.control WHERE id > $1 ORDER BY id LIMIT 1000`
+	err := s.db.SelectContext(ctx, &events, read, after)
+	return events, away("read control events", err)
+}

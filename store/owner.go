@@ -1,0 +1,57 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// ownerLock is the advisory lock that the one server of a database holds.
+const ownerLock = 0x706f7374626f78 // "postbox"
+
+// ErrOwned says that another server uses this database.
+var ErrOwned = errors.New("another postbox server uses this database: stop it first, or give this one its own database")
+
+// Own takes the database for this server, so that a second one is refused. The
+// lock is held by the returned connection; closing it gives the database free.
+// If that connection is lost, the fences of the lanes still keep two servers
+// from writing at once.
+func (s *Store) Own(ctx context.Context) (*sql.Conn, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return nil, away("take the database", err)
+	}
+	var got bool
+	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(ownerLock)).Scan(&got); err != nil {
+		_ = conn.Close()
+		return nil, away("take the database", err)
+	}
+	if !got {
+		_ = conn.Close()
+		return nil, ErrOwned
+	}
+	return conn, nil
+}
+
+// Durability is what PostgreSQL says of its settings on a connection like the
+// writer's.
+type Durability struct {
+	Fsync             string
+	FullPageWrites    string
+	SynchronousCommit string
+}
+
+// Durability reads the settings that decide whether a commit survives.
+func (s *Store) Durability(ctx context.Context) (Durability, error) {
+	var d Durability
+	const show = `SELECT current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')`
+	err := s.db.QueryRowContext(ctx, show).Scan(&d.Fsync, &d.FullPageWrites, &d.SynchronousCommit)
+	if err != nil {
+		return d, away("read durability settings", err)
+	}
+	if d.Fsync != "on" {
+		return d, fmt.Errorf("PostgreSQL runs with fsync=%s: an acknowledged message could be lost; set fsync=on", d.Fsync)
+	}
+	return d, nil
+}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+// Recipient is what is known of the one that a sender writes to.
+type Recipient struct {
+	Conversation sql.NullInt64 `db:"conversation_id"`
+	User         sql.NullInt64 `db:"user_id"`
+	Erased       bool          `db:"erased"`
+	Blocked      bool          `db:"blocked"` // the recipient has blocked the sender
+	Accept       string        `db:"accept"`
+	Known        bool          `db:"known"` // the recipient has written to the sender
+}
+
+// Recipients looks up who senders write to, one for each key in order. A
+// recipient that does not exist has no User; a pair that has never written has
+// no Conversation.
+func (s *Store) Recipients(ctx context.Context, keys []postbox.RouteKey) ([]Recipient, error) {
+	senders, names := make([]int64, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		senders[i], names[i] = int64(k.Sender), string(k.To)
+	}
+	const look = `
+		SELECT c.id AS conversation_id, r.id AS user_id, r.erased_at IS NOT NULL AS erased,
+		       coalesce(r.accept, '') AS accept,
+		       EXISTS (SELECT 1 FROM postbox.blocks b WHERE b.user_id = r.id AND b.blocked_id = u.sender_id) AS blocked,
+		       coalesce(r.accept = 'known' AND EXISTS (
+		           SELECT 1 FROM postbox.messages m WHERE m.conversation_id = c.id AND m.sender_id = r.id), false) AS known
+		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, name, ord)
+		  LEFT JOIN postbox.users r ON r.name = u.name
+		  LEFT JOIN postbox.conversations c
+		    ON c.user_low = least(u.sender_id, r.id) AND c.user_high = greatest(u.sender_id, r.id)
+		 ORDER BY u.ord`
+	var found []Recipient
+	err := s.db.SelectContext(ctx, &found, look, pq.Array(senders), pq.Array(names))
+	return found, away("look up recipients", err)
+}
+
+// Pair is two users of a direct conversation, in either order.
+type Pair [2]postbox.UserID
+
+// MakeConversations makes the direct conversations that do not exist yet and
+// returns the number of each, in order.
+func (s *Store) MakeConversations(ctx context.Context, pairs []Pair) ([]postbox.ConversationID, error) {
+	low, high := make([]int64, len(pairs)), make([]int64, len(pairs))
+	for i, p := range pairs {
+		low[i], high[i] = int64(min(p[0], p[1])), int64(max(p[0], p[1]))
+	}
+	// Sorted, so that two servers that make the same ones do not wait for each
+	// other in a ring.
+	const add = `
+		WITH made AS (
+			INSERT INTO postbox.conversations (user_low, user_high)
+			SELECT DISTINCT low, high FROM unnest($1::bigint[], $2::bigint[]) AS u (low, high) ORDER BY low, high
+			ON CONFLICT (user_low, user_high) DO NOTHING
+			RETURNING id)
+		INSERT INTO postbox.logs (id) SELECT id FROM made`
+	if _, err := s.db.ExecContext(ctx, add, pq.Array(low), pq.Array(high)); err != nil {
+		return nil, away("make conversations", err)
+	}
+	const look = `
+		SELECT c.id
+		  FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS u (low, high, ord)
+		  JOIN postbox.conversations c ON c.user_low = u.low AND c.user_high = u.high
+		 ORDER BY u.ord`
+	var ids []postbox.ConversationID
+	err := s.db.SelectContext(ctx, &ids, look, pq.Array(low), pq.Array(high))
+	return ids, away("look up conversations", err)
+}

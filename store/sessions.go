@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+// Session is what the database keeps of a device between its connections.
+type Session struct {
+	Device        postbox.DeviceID
+	Cursor        postbox.InboxSeq // -1 before its first subscription
+	Epoch         postbox.Epoch
+	Present       bool // it was there before this connection
+	Subscriptions []Subscription
+}
+
+// Subscription is one filter of a session.
+type Subscription struct {
+	Filter     string `db:"filter"`
+	QoS        byte   `db:"qos"`
+	NoLocal    bool   `db:"no_local"`
+	Raw        bool   `db:"raw"`
+	Identifier int    `db:"identifier"`
+}
+
+// SessionRequest asks for a session at CONNECT.
+type SessionRequest struct {
+	User     postbox.UserID
+	ClientID string
+	Epoch    postbox.Epoch
+	Protocol byte
+	Life     time.Duration // after the connection ends; zero asks for none
+	Clean    bool          // start anew
+	Limit    int           // devices of a user: the longest disconnected is forgotten
+}
+
+// OpenSession finds or makes a device's session. With Clean an old one is
+// forgotten first; with a Life of zero and no old session none is made, and
+// Device is zero. An old session keeps going on a connection that asks for no
+// life: it then ends with that connection.
+func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, error) {
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return Session{}, away("open session", err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	var old struct {
+		ID      postbox.DeviceID `db:"id"`
+		Cursor  postbox.InboxSeq `db:"cursor"`
+		Epoch   postbox.Epoch    `db:"epoch"`
+		Expired bool             `db:"expired"`
+	}
+	const find = `
+		SELECT id, cursor, epoch,
+		       coalesce(disconnected_at + expires_after * interval '1 second' < now(), false) AS expired
+		  FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE`
+	err = tx.GetContext(ctx, &old, find, r.User, r.ClientID)
+	found := err == nil
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return Session{}, away("open session", err)
+	}
+	if found && (r.Clean || old.Expired) {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM postbox.devices WHERE id = $1`, old.ID); err != nil {
+			return Session{}, away("forget session", err)
+		}
+		found = false
+	}
+	session := Session{Epoch: r.Epoch}
+	switch {
+	case found:
+		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: true}
+		const touch = `UPDATE postbox.devices SET connected_at = now(), disconnected_at = NULL, expires_after = $2, protocol = $3 WHERE id = $1`
+		if _, err := tx.ExecContext(ctx, touch, old.ID, int64(r.Life/time.Second), r.Protocol); err != nil {
+			return Session{}, away("resume session", err)
+		}
+		const filters = `SELECT filter, qos, no_local, raw, identifier FROM postbox.subscriptions WHERE device_id = $1 ORDER BY filter`
+		if err := tx.SelectContext(ctx, &session.Subscriptions, filters, old.ID); err != nil {
+			return Session{}, away("resume session", err)
+		}
+	case r.Life > 0:
+		const add = `
+			INSERT INTO postbox.devices (user_id, client_id, cursor, epoch, protocol, expires_after)
+			VALUES ($1, $2, -1, $3, $4, $5)
+			RETURNING id, cursor`
+		row := tx.QueryRowxContext(ctx, add, r.User, r.ClientID, r.Epoch, r.Protocol, int64(r.Life/time.Second))
+		if err := row.Scan(&session.Device, &session.Cursor); err != nil {
+			return Session{}, away("make session", err)
+		}
+		if err := forgetExcess(ctx, tx, r.User, r.Limit); err != nil {
+			return Session{}, err
+		}
+	}
+	return session, away("open session", tx.Commit())
+}
+
+type execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// forgetExcess forgets the longest disconnected devices of a user beyond limit.
+func forgetExcess(ctx context.Context, tx execer, user postbox.UserID, limit int) error {
+	const forget = `
+		DELETE FROM postbox.devices WHERE id IN (
+			SELECT id FROM postbox.devices WHERE user_id = $1
+			 ORDER BY disconnected_at DESC NULLS FIRST, connected_at DESC OFFSET $2)
+		   AND disconnected_at IS NOT NULL`
+	_, err := tx.ExecContext(ctx, forget, user, limit)
+	return away("forget devices", err)
+}
+
+// CloseSession notes that a device's connection has ended, and how long its
+// session lives from now. A life of zero forgets it.
+func (s *Store) CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration) error {
+	statement := `UPDATE postbox.devices SET disconnected_at = now(), expires_after = $2 WHERE id = $1`
+	args := []any{device, int64(life / time.Second)}
+	if life == 0 {
+		statement, args = `DELETE FROM postbox.devices WHERE id = $1`, args[:1]
+	}
+	_, err := s.db.ExecContext(ctx, statement, args...)
+	return away("close session", err)
+}
+
+// DisconnectAll notes, at the start of the only server, that no device is
+// connected: a server that was killed could not.
+func (s *Store) DisconnectAll(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE postbox.devices SET disconnected_at = now() WHERE disconnected_at IS NULL`)
+	return away("note that no device is connected", err)
+}
+
+// ForgetExpired forgets the sessions whose life is over.
+func (s *Store) ForgetExpired(ctx context.Context) error {
+	const forget = `DELETE FROM postbox.devices WHERE disconnected_at + expires_after * interval '1 second' < now()`
+	_, err := s.db.ExecContext(ctx, forget)
+	return away("forget expired sessions", err)
+}
+
+// SaveSubscription adds or replaces a filter of a session.
+func (s *Store) SaveSubscription(ctx context.Context, device postbox.DeviceID, sub Subscription) error {
+	const save = `
+		INSERT INTO postbox.subscriptions (device_id, filter, qos, no_local, raw, identifier)
+		SELECT d.id, $2, $3, $4, $5, $6 FROM postbox.devices d WHERE d.id = $1
+		ON CONFLICT (device_id, filter) DO UPDATE SET qos = EXCLUDED.qos, no_local = EXCLUDED.no_local,
+			raw = EXCLUDED.raw, identifier = EXCLUDED.identifier`
+	_, err := s.db.ExecContext(ctx, save, device, sub.Filter, sub.QoS, sub.NoLocal, sub.Raw, sub.Identifier)
+	return away("save subscription", err)
+}
+
+// DeleteSubscriptions removes filters of a session.
+func (s *Store) DeleteSubscriptions(ctx context.Context, device postbox.DeviceID, filters []string) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM postbox.subscriptions WHERE device_id = $1 AND filter = ANY ($2)`, device, pq.Array(filters))
+	return away("delete subscriptions", err)
+}
+
+// SetCursor replaces a device's cursor, backwards too.
+func (s *Store) SetCursor(ctx context.Context, device postbox.DeviceID, epoch postbox.Epoch, cursor postbox.InboxSeq) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE postbox.devices SET cursor = $2, epoch = $3 WHERE id = $1`, device, cursor, epoch)
+	return away("set cursor", err)
+}
+
+// SaveCursors saves the progress of devices and of their users. A cursor that
+// is behind the saved one changes nothing.
+func (s *Store) SaveCursors(ctx context.Context, saves []postbox.CursorSave) error {
+	users, devices, cursors := make([]int64, len(saves)), make([]int64, len(saves)), make([]int64, len(saves))
+	for i, c := range saves {
+		users[i], devices[i], cursors[i] = int64(c.User), int64(c.Device), int64(c.Cursor)
+	}
+	const save = `
+		WITH u AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (user_id, device_id, cursor)),
+		saved AS (
+			UPDATE postbox.devices d SET cursor = u.cursor FROM u
+			 WHERE d.id = u.device_id AND d.cursor < u.cursor)
+		UPDATE postbox.users p SET delivered_seq = m.cursor
+		  FROM (SELECT user_id, max(cursor) AS cursor FROM u GROUP BY user_id) m
+		 WHERE p.id = m.user_id AND p.delivered_seq < m.cursor`
+	_, err := s.db.ExecContext(ctx, save, pq.Array(users), pq.Array(devices), pq.Array(cursors))
+	return away("save cursors", err)
+}

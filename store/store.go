@@ -1,0 +1,112 @@
+// Package store is every SQL statement of Postbox, on sqlx and lib/pq.
+//
+// Statements are constants beside the method that uses them. A method is one
+// round trip where it can be. Its errors say what was attempted; an error of
+// the database being away has postbox.ErrUnavailable in its chain, so that a
+// caller can tell "later" from "never".
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	_ "github.com/lib/pq" // the driver "postgres"
+)
+
+// Options of Open.
+type Options struct {
+	URL      string // postgres://… or key=value form
+	PoolSize int    // connections besides those of the lanes; 10 if zero
+}
+
+// Store is a pool of connections. Its methods may be called from any
+// goroutine.
+type Store struct {
+	db      *sqlx.DB
+	options Options
+}
+
+// connectionSettings are given to every connection at its start. A statement
+// that takes longer than the timeouts is a fault and must not hold locks.
+var connectionSettings = map[string]string{
+	"application_name":                    "postbox",
+	"binary_parameters":                   "yes",
+	"connect_timeout":                     "5",
+	"client_encoding":                     "UTF8",
+	"synchronous_commit":                  "on",
+	"statement_timeout":                   "30000",
+	"lock_timeout":                        "10000",
+	"idle_in_transaction_session_timeout": "60000",
+	"timezone":                            "UTC",
+	"search_path":                         "pg_catalog",
+	"jit":                                 "off",
+}
+
+// Open makes the pool. It does not wait for the database: see Ping.
+func Open(o Options) (*Store, error) {
+	if o.PoolSize == 0 {
+		o.PoolSize = 10
+	}
+	dsn, err := withSettings(o.URL, connectionSettings)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sqlx.Open("postgres", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db.SetMaxOpenConns(o.PoolSize)
+	db.SetMaxIdleConns(o.PoolSize)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	return &Store{db: db, options: o}, nil
+}
+
+// Close ends all connections of the pool.
+func (s *Store) Close() error { return s.db.Close() }
+
+// DB is the pool itself, for migrations.
+func (s *Store) DB() *sqlx.DB { return s.db }
+
+// Ping asks the database whether it is there and may be written to.
+func (s *Store) Ping(ctx context.Context) error {
+	var standby bool
+	if err := s.db.GetContext(ctx, &standby, `SELECT pg_is_in_recovery()`); err != nil {
+		return away("ping database", err)
+	}
+	if standby {
+		return away("ping database", errStandby)
+	}
+	return nil
+}
+
+// withSettings adds settings to a connection string, in either of its forms.
+// What the string sets itself is kept.
+func withSettings(dsn string, settings map[string]string) (string, error) {
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		u, err := url.Parse(dsn)
+		if err != nil {
+			// The parser's error holds the URL, and with it the password.
+			return "", fmt.Errorf("database.url is not a valid URL: write postgres://user:password@host/database")
+		}
+		q := u.Query()
+		for k, v := range settings {
+			if !q.Has(k) {
+				q.Set(k, v)
+			}
+		}
+		u.RawQuery = q.Encode()
+		return u.String(), nil
+	}
+	var b strings.Builder
+	b.WriteString(dsn)
+	for k, v := range settings {
+		if !strings.Contains(dsn, k+"=") {
+			fmt.Fprintf(&b, " %s='%s'", k, v)
+		}
+	}
+	return b.String(), nil
+}

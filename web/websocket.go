@@ -1,0 +1,66 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/coder/websocket"
+)
+
+// subprotocols are the names that MQTT clients ask for (OASIS MQTT 5 §6.0-4;
+// the second is that of 3.1).
+var subprotocols = []string{"mqtt", "mqttv3.1"}
+
+// upgrader turns a request into an MQTT connection. Unlike Mochi's listener it
+// shares its port, checks the origin, and insists on the subprotocol.
+type upgrader struct {
+	o PublicOptions
+}
+
+// ServeHTTP implements http.Handler. It returns when the connection has ended.
+func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !u.allowed(r) {
+		http.Error(w, "this origin may not connect: add it to listen.origins", http.StatusForbidden)
+		return
+	}
+	if !offers(r) {
+		http.Error(w, "connect with a WebSocket of the subprotocol mqtt", http.StatusBadRequest)
+		return
+	}
+	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+		Subprotocols:       subprotocols,
+		InsecureSkipVerify: true, // the origin was checked above
+		CompressionMode:    websocket.CompressionDisabled,
+	})
+	if err != nil {
+		return // Accept has answered
+	}
+	// A message may hold many packets; the packets have their own limit.
+	c.SetReadLimit(-1)
+	u.o.MQTT(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+}
+
+// allowed reports whether a page of the request's origin may connect: none
+// given, our own, or listed.
+func (u *upgrader) allowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" || slices.Contains(u.o.Origins, origin) {
+		return true
+	}
+	parsed, err := url.Parse(origin)
+	return err == nil && parsed.Host != "" && strings.EqualFold(parsed.Host, r.Host)
+}
+
+func offers(r *http.Request) bool {
+	for _, line := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			if slices.Contains(subprotocols, strings.TrimSpace(name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
