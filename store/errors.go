@@ -67,12 +67,3 @@ func isAway(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) || errors.As(err, &se)
 }
-
-// constraint is the name of the constraint that err broke; empty if none.
-func constraint(err error) string {
-	var pe *pq.Error
-	if errors.As(err, &pe) && pe.Code.Class() == "23" {
-		return pe.Constraint
-	}
-	return ""
-}

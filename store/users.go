@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/lib/pq"
+
 	"postbox"
 )
 
@@ -29,12 +31,13 @@ const userColumns = `id, name, display_name, password_hash, admin, created_at, d
 func (s *Store) AddUser(ctx context.Context, name postbox.User, passwordHash string, admin bool) (postbox.UserID, error) {
 	const add = `
 		WITH u AS (
-			INSERT INTO postbox.users (name, password_hash, admin) VALUES ($1, $2, $3) RETURNING id),
+			INSERT INTO postbox.users (name, password_hash, admin) VALUES ($1, $2, $3)
+			ON CONFLICT (name) DO NOTHING RETURNING id),
 		l AS (INSERT INTO postbox.logs (id) SELECT id FROM u)
 		SELECT id FROM u`
 	var id postbox.UserID
 	err := s.db.GetContext(ctx, &id, add, name, passwordHash, admin)
-	if constraint(err) == "users_name_key" {
+	if errors.Is(err, sql.ErrNoRows) {
 		return 0, postbox.Errorf(postbox.CodeConflict, "the name %s is taken: choose another", name)
 	}
 	return id, away("add user", err)
@@ -43,12 +46,17 @@ func (s *Store) AddUser(ctx context.Context, name postbox.User, passwordHash str
 // AddUsers makes many accounts with one password hash, for load tests; names
 // that exist are left as they are.
 func (s *Store) AddUsers(ctx context.Context, names []postbox.User, passwordHash string) error {
-	for _, name := range names {
-		if _, err := s.AddUser(ctx, name, passwordHash, false); err != nil && !errors.Is(err, postbox.ErrConflict) {
-			return err
-		}
+	texts := make([]string, len(names))
+	for i, n := range names {
+		texts[i] = string(n)
 	}
-	return nil
+	const add = `
+		WITH u AS (
+			INSERT INTO postbox.users (name, password_hash) SELECT DISTINCT unnest($1::text[]), $2
+			ON CONFLICT (name) DO NOTHING RETURNING id)
+		INSERT INTO postbox.logs (id) SELECT id FROM u`
+	_, err := s.db.ExecContext(ctx, add, pq.Array(texts), passwordHash)
+	return away("add users", err)
 }
 
 // UserByName finds an account, erased ones too; ErrNotFound if there is none.

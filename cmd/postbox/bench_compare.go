@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -88,7 +87,7 @@ func (c *benchCompareCmd) Run(ctx context.Context, g *globals) error {
 		plan.Targets = append(plan.Targets, o)
 	}
 	plan.Done = func(run compare.Run) {
-		fmt.Fprintf(os.Stderr, "round %d of %d: %-12s %8.0f acknowledged/s %8.0f delivered/s %s\n",
+		fmt.Fprintf(g.Stderr, "round %d of %d: %-12s %8.0f acknowledged/s %8.0f delivered/s %s\n",
 			run.Round, c.Pairs, run.Name, run.AcknowledgedRate, run.DeliveredRate, strings.Join(run.Faults, "; "))
 	}
 	result, err := plan.Do(ctx)

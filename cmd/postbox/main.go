@@ -3,17 +3,23 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 )
 
 // globals are what every command works with.
 type globals struct {
-	ConfigFile     string
+	ConfigFile string
+	// Unhook gives SIGINT and SIGTERM their usual effect back, which until then
+	// end the context of a command.
+	Unhook         func()
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 }
@@ -72,7 +78,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 		fmt.Fprintf(stderr, "postbox: %v\nRun \"postbox --help\" to see what there is.\n", err)
 		return exitUsage
 	}
-	g := &globals{ConfigFile: c.Config, Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	ctx, unhook := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer unhook()
+	g := &globals{ConfigFile: c.Config, Unhook: unhook, Stdin: stdin, Stdout: stdout, Stderr: stderr}
+	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(g); err != nil {
 		var usage usageError
 		fmt.Fprintln(stderr, "postbox:", err)

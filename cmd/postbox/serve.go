@@ -7,9 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -41,13 +39,11 @@ Examples:
 }
 
 // Run serves until SIGINT or SIGTERM; a second signal ends it at once.
-func (c *serveCmd) Run(g *globals) error {
+func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 	config, err := loadConfig(g, c.flags())
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	log := newLogger(g.Stderr, config.Log)
 	url, stopDatabase := config.Database.URL, func() {}
 	if url == "" {
@@ -77,7 +73,7 @@ func (c *serveCmd) Run(g *globals) error {
 		}
 	}
 	<-fenced.Done()
-	stop() // a second signal now has its default effect: the end
+	g.Unhook() // a second signal now has its default effect: the end
 	log.Info("shutting down")
 	err = shut(server)
 	if err == nil && ctx.Err() == nil {

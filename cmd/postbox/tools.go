@@ -29,12 +29,12 @@ func (tokenCmd) Help() string {
 }
 
 // Run prints the token, and nothing else.
-func (c *tokenCmd) Run(g *globals) error {
+func (c *tokenCmd) Run(ctx context.Context, g *globals) error {
 	config, err := loadConfig(g, nil)
 	if err != nil {
 		return err
 	}
-	return withUser(g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
+	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
 		if u, err := db.UserByName(ctx, user); err != nil {
 			return err
 		} else if u.DisabledAt.Valid {
@@ -60,8 +60,7 @@ func (c *tokenCmd) Run(g *globals) error {
 type migrateCmd struct{}
 
 // Run brings the schema up to date and says what it is.
-func (c *migrateCmd) Run(g *globals) error {
-	ctx := context.Background()
+func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
 	db, err := openDatabase(ctx, g)
 	if err != nil {
 		return err
@@ -82,8 +81,7 @@ type epochCmd struct {
 type epochNewCmd struct{}
 
 // Run begins an epoch; servers take it at their next start.
-func (c *epochNewCmd) Run(g *globals) error {
-	ctx := context.Background()
+func (c *epochNewCmd) Run(ctx context.Context, g *globals) error {
 	db, err := openDatabase(ctx, g)
 	if err != nil {
 		return err
@@ -102,13 +100,13 @@ type healthCmd struct {
 }
 
 // Run asks the private address of the configuration.
-func (c *healthCmd) Run(g *globals) error {
+func (c *healthCmd) Run(ctx context.Context, g *globals) error {
 	config, err := loadConfig(g, nil)
 	if err != nil {
 		return err
 	}
 	address := privateAddress(config)
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/readyz", nil)
 	if err != nil {

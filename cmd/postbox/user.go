@@ -66,12 +66,11 @@ func (f passwordFlags) read(g *globals) (string, error) {
 }
 
 // withUser checks the name, opens the database and runs f.
-func withUser(g *globals, name string, f func(ctx context.Context, db *database, user postbox.User) error) error {
+func withUser(ctx context.Context, g *globals, name string, f func(ctx context.Context, db *database, user postbox.User) error) error {
 	user, err := postbox.ParseUser(name)
 	if err != nil {
 		return usageError(err.Error())
 	}
-	ctx := context.Background()
 	db, err := openDatabase(ctx, g)
 	if err != nil {
 		return err
@@ -92,12 +91,12 @@ func (userAddCmd) Help() string {
 }
 
 // Run makes the account.
-func (c *userAddCmd) Run(g *globals) error {
+func (c *userAddCmd) Run(ctx context.Context, g *globals) error {
 	password, err := c.read(g)
 	if err != nil {
 		return err
 	}
-	return withUser(g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
+	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
 		hash, err := auth.HashPassword(password)
 		if err != nil {
 			return err
@@ -115,8 +114,7 @@ type userListCmd struct {
 }
 
 // Run lists the accounts by name.
-func (c *userListCmd) Run(g *globals) error {
-	ctx := context.Background()
+func (c *userListCmd) Run(ctx context.Context, g *globals) error {
 	db, err := openDatabase(ctx, g)
 	if err != nil {
 		return err
@@ -174,12 +172,12 @@ type userPasswordCmd struct {
 }
 
 // Run changes the password.
-func (c *userPasswordCmd) Run(g *globals) error {
+func (c *userPasswordCmd) Run(ctx context.Context, g *globals) error {
 	password, err := c.read(g)
 	if err != nil {
 		return err
 	}
-	return withUser(g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
+	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
 		hash, err := auth.HashPassword(password)
 		if err != nil {
 			return err
@@ -197,17 +195,21 @@ type userDisableCmd struct {
 }
 
 // Run disables the account.
-func (c *userDisableCmd) Run(g *globals) error { return setDisabled(g, c.Name, true) }
+func (c *userDisableCmd) Run(ctx context.Context, g *globals) error {
+	return setDisabled(ctx, g, c.Name, true)
+}
 
 type userEnableCmd struct {
 	Name string `arg:"" help:"Name of the account."`
 }
 
 // Run enables the account.
-func (c *userEnableCmd) Run(g *globals) error { return setDisabled(g, c.Name, false) }
+func (c *userEnableCmd) Run(ctx context.Context, g *globals) error {
+	return setDisabled(ctx, g, c.Name, false)
+}
 
-func setDisabled(g *globals, name string, disabled bool) error {
-	return withUser(g, name, func(ctx context.Context, db *database, user postbox.User) error {
+func setDisabled(ctx context.Context, g *globals, name string, disabled bool) error {
+	return withUser(ctx, g, name, func(ctx context.Context, db *database, user postbox.User) error {
 		if err := db.SetDisabled(ctx, user, disabled); err != nil {
 			return err
 		}

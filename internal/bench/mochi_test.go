@@ -50,7 +50,7 @@ func TestAgainstMochi(t *testing.T) {
 			if faults := report.Faults(); len(faults) > 0 {
 				t.Errorf("faults %q", faults)
 			}
-			if report.Acknowledged < 50 || report.Delivered == 0 {
+			if report.Acknowledged == 0 || report.Delivered == 0 {
 				t.Errorf("%d acknowledged, %d delivered", report.Acknowledged, report.Delivered)
 			}
 			if o.Session {

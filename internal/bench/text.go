@@ -35,7 +35,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		line("server memory", "%.1f MiB idle, %.1f MiB at most", mebibytes(r.Memory.Idle), mebibytes(r.Memory.Peak))
 	}
 	if r.Database != nil {
-		r.Database.writeText(line)
+		for _, text := range r.Database.Lines() {
+			line("database", "%s", text)
+		}
 	}
 	line("machine", "%d × %s, %.0f GiB, Linux %s", r.Machine.Cores, r.Machine.CPU, mebibytes(r.Machine.Memory)/1024, r.Machine.Kernel)
 	line("commit", "%s", r.Commit)
@@ -52,21 +54,24 @@ func (r *Report) WriteText(w io.Writer) error {
 	return err
 }
 
-func (d *DatabaseReport) writeText(line func(label, format string, args ...any)) {
-	line("database", "%s: fsync %s, full_page_writes %s, synchronous_commit %s, wal_sync_method %s (seen on %s)",
-		d.Version, d.Fsync, d.FullPageWrites, d.SynchronousCommit, d.WALSyncMethod, d.SeenOn)
+// Lines are the report on the database for people, without line ends.
+func (d *DatabaseReport) Lines() []string {
 	kinds := map[string]int{}
 	for _, table := range d.Tables {
 		kinds[table.Persistence]++
 	}
-	line("", "%d tables: %d permanent, %d unlogged, %d temporary; data on %s, log on %s (%s)",
-		len(d.Tables), kinds["permanent"], kinds["unlogged"], kinds["temporary"], d.DataFileSystem, d.WALFileSystem, d.DataDirectory)
 	syncs := "not counted"
 	if d.WALSyncs != nil {
 		syncs = count(float64(*d.WALSyncs))
 	}
-	line("", "%s commits, %s syncs of the log, %.1f MiB of log, %s rows",
-		count(float64(d.Commits)), syncs, mebibytes(d.WALBytes), count(float64(d.Rows)))
+	return []string{
+		fmt.Sprintf("%s: fsync %s, full_page_writes %s, synchronous_commit %s, wal_sync_method %s (on %s)",
+			d.Version, d.Fsync, d.FullPageWrites, d.SynchronousCommit, d.WALSyncMethod, d.SeenOn),
+		fmt.Sprintf("%d tables: %d permanent, %d unlogged, %d temporary; data on %s, log on %s (%s)",
+			len(d.Tables), kinds["permanent"], kinds["unlogged"], kinds["temporary"], d.DataFileSystem, d.WALFileSystem, d.DataDirectory),
+		fmt.Sprintf("%s commits, %s syncs of the log, %.1f MiB of log, %s rows",
+			count(float64(d.Commits)), syncs, mebibytes(d.WALBytes), count(float64(d.Rows))),
+	}
 }
 
 // String is the load in one line.

@@ -145,7 +145,7 @@ func TestEveryClient(t *testing.T) {
 	}
 	t.Run("mosquitto_rr gets the error envelope", func(t *testing.T) {
 		m := Mosquitto{tap.Addr, "311", "rr", "alice", "alice's secret"}
-		out := m.Request(t, "inbox/alice", Publication{Topic: "inbox/bob", QoS: 1, Body: make([]byte, bodyLimit+1)})
+		out := m.Request(t, "inbox/alice", Publication{Topic: "inbox/bob", QoS: 1, Body: bytes.Repeat([]byte{'z'}, bodyLimit+1)})
 		if !strings.Contains(out.Stdout, `"type":"error"`) || !strings.Contains(out.Stdout, `"code":"too_large"`) {
 			t.Errorf("mosquitto_rr: %+v, want an error envelope with too_large", out)
 		}

@@ -135,9 +135,11 @@ func TestMalloryCannotConnect(t *testing.T) {
 	}{
 		{"right", RawConnect{ID: "d", User: "bob", Password: "bob's secret"}, 0, 0},
 		{"wrong password", RawConnect{ID: "d", User: "bob", Password: "guess"}, 4, 0x86},
-		{"no password", RawConnect{ID: "d", User: "bob"}, 4, 0x86},
+		{"empty password", RawConnect{ID: "d", User: "bob"}, 4, 0x86},
 		{"no such user", RawConnect{ID: "d", User: "nobody", Password: "bob's secret"}, 4, 0x86},
-		{"no user", RawConnect{ID: "d"}, 4, 0x86},
+		{"empty user", RawConnect{ID: "d", Password: "bob's secret"}, 4, 0x86},
+		{"empty user and password", RawConnect{ID: "d"}, 4, 0x86},
+		{"anonymous", RawConnect{ID: "d", Anonymous: true}, 4, 0x86},
 		{"name in capitals", RawConnect{ID: "d", User: "BOB", Password: "bob's secret"}, 4, 0x86},
 		{"control character in the id", RawConnect{ID: "d\x01", User: "bob", Password: "bob's secret"}, 2, 0x85},
 		{"long id", RawConnect{ID: fmt.Sprintf("%0129d", 1), User: "bob", Password: "bob's secret"}, 2, 0x85},

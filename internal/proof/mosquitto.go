@@ -51,10 +51,10 @@ func (m Mosquitto) Publish(t testing.TB, p Publication) Output {
 }
 
 // Request runs mosquitto_rr: it subscribes to answer, publishes, and prints
-// the first message that comes.
+// the first message that comes. The body must be text.
 func (m Mosquitto) Request(t testing.TB, answer string, p Publication) Output {
 	t.Helper()
-	return m.run(t, "mosquitto_rr", "-e", answer, "-t", p.Topic, "-q", string('0'+rune(p.QoS)), "-W", "20", "-f", bodyFile(t, p.Body))
+	return m.run(t, "mosquitto_rr", "-e", answer, "-t", p.Topic, "-q", string('0'+rune(p.QoS)), "-W", "20", "-m", string(p.Body))
 }
 
 // bodyFile puts a body where a mosquitto program can read it.

@@ -27,8 +27,10 @@ type RawConnect struct {
 	ID       string
 	User     string
 	Password string
-	Clean    bool
-	Expiry   uint32 // session expiry in seconds, MQTT 5
+	// Anonymous leaves out both fields; otherwise both are there, empty or not.
+	Anonymous bool
+	Clean     bool
+	Expiry    uint32 // session expiry in seconds, MQTT 5
 	// Will topic and payload; no will without a topic.
 	WillTopic, WillBody string
 }
@@ -57,6 +59,9 @@ func (c RawConnect) packet() []byte {
 		name = "MQIsdp"
 	}
 	flags := byte(0xc0)
+	if c.Anonymous {
+		flags = 0
+	}
 	if c.Clean {
 		flags |= 0x02
 	}
@@ -74,7 +79,10 @@ func (c RawConnect) packet() []byte {
 		}
 		b = appendText(appendText(b, c.WillTopic), c.WillBody)
 	}
-	return packet(typeConnect<<4, appendText(appendText(b, c.User), c.Password))
+	if !c.Anonymous {
+		b = appendText(appendText(b, c.User), c.Password)
+	}
+	return packet(typeConnect<<4, b)
 }
 
 // DialRaw connects and returns the code of the CONNACK, with session present.

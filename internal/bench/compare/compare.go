@@ -37,6 +37,8 @@ type Figures struct {
 	ServerCPU    *float64 `json:"server_s_per_10k"`
 	DatabaseCPU  *float64 `json:"database_s_per_10k"`
 	GeneratorCPU *float64 `json:"generator_s_per_10k"`
+	// Others is what else the machine was busy with, in cores: the noise.
+	Others *float64 `json:"others_cores"`
 }
 
 // Median is a broker's median of each figure, taken for itself.
@@ -155,6 +157,7 @@ func (r Run) figures() Figures {
 		ServerCPU:    r.CPU.ServerPer10k,
 		DatabaseCPU:  r.CPU.DatabasePer10k,
 		GeneratorCPU: r.CPU.GeneratorPer10k,
+		Others:       r.CPU.Others,
 	}
 }
 
@@ -189,6 +192,7 @@ func medianFigures(runs []Run) Figures {
 		ServerCPU:    overMeasured(func(f Figures) *float64 { return f.ServerCPU }),
 		DatabaseCPU:  overMeasured(func(f Figures) *float64 { return f.DatabaseCPU }),
 		GeneratorCPU: overMeasured(func(f Figures) *float64 { return f.GeneratorCPU }),
+		Others:       overMeasured(func(f Figures) *float64 { return f.Others }),
 	}
 }
 

@@ -111,6 +111,10 @@ func TestTextAndJSONHoldEveryFigure(t *testing.T) {
 		if err == nil && report.AcknowledgedRate == 102 {
 			report.Losses.Missing = 7
 		}
+		if err == nil && report.AcknowledgedRate == 103 {
+			report.Notes = []string{"a limit is off"}
+			report.Database = &bench.DatabaseReport{Fsync: "on", DataFileSystem: "ext4"}
+		}
 		return report, err
 	}
 	result, err := p.Do(t.Context())
@@ -124,6 +128,7 @@ func TestTextAndJSONHoldEveryFigure(t *testing.T) {
 	for _, want := range []string{
 		" 101 ", " 102 ", " 103 ", " 201 ", " 202 ", " 203 ", "median",
 		"ours against theirs: acknowledged 0.50 (0.50 0.50 0.51)",
+		"note: a limit is off", "fsync on", "data on ext4",
 		"FAULT ours, round 2: 7 acknowledged messages missing",
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 )
 
-const columns = "round\tbroker\tack/s\tdelivered/s\tack p50\tp99\tend to end p50\tp99 ms\tcpu server\tdatabase\tgenerator s/10,000\t"
+const columns = "round\tbroker\tack/s\tdelivered/s\tack p50\tp99\tend to end p50\tp99 ms\tcpu server\tdatabase\tgenerator s/10,000\tothers cores\t"
 
 // WriteText writes all figures, the medians and the ratios as a table.
 func (r *Result) WriteText(w io.Writer) error {
@@ -30,6 +30,16 @@ func (r *Result) WriteText(w io.Writer) error {
 			r.Medians[0].Name, ratio.Against, ratio.Acknowledged, each(ratio.AcknowledgedEach), ratio.Delivered, each(ratio.DeliveredEach))
 	}
 	fmt.Fprintln(w)
+	first := r.of(r.Medians[0].Name)
+	last := first[len(first)-1]
+	for _, note := range last.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	if last.Database != nil {
+		for _, text := range last.Database.Lines() {
+			fmt.Fprintf(w, "%s, last run: %s\n", last.Name, text)
+		}
+	}
 	for _, m := range r.Medians {
 		for _, fault := range r.Faults(m.Name) {
 			fmt.Fprintf(w, "FAULT %s, %s\n", m.Name, fault)
@@ -43,7 +53,7 @@ func row(round, name string, f Figures) string {
 		round, name,
 		number(f.Acknowledged, 0), number(f.Delivered, 0),
 		number(f.AckP50, 2), number(f.AckP99, 2), number(f.EndToEndP50, 2), number(f.EndToEndP99, 2),
-		measured(f.ServerCPU), measured(f.DatabaseCPU), measured(f.GeneratorCPU),
+		measured(f.ServerCPU), measured(f.DatabaseCPU), measured(f.GeneratorCPU), measured(f.Others),
 	}
 	return strings.Join(cells, "\t") + "\t"
 }

@@ -1,0 +1,121 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"postbox"
+	"postbox/client"
+)
+
+func TestDialSaysWhyItFailed(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[byte]error{
+		packets.ErrRefusedBadProtocolVersion:    postbox.ErrInvalid,
+		packets.ErrRefusedIDRejected:            postbox.ErrInvalid,
+		packets.ErrRefusedServerUnavailable:     postbox.ErrUnavailable,
+		packets.ErrRefusedBadUsernameOrPassword: postbox.ErrUnauthenticated,
+		packets.ErrRefusedNotAuthorised:         postbox.ErrUnauthenticated,
+	} {
+		f := newFake(t)
+		f.connack = func(*packets.ConnectPacket) byte { return code }
+		if c, err := client.Dial(bounded(t), options(f.url)); !errors.Is(err, want) {
+			t.Errorf("Dial with CONNACK %d = %v, %v, want %v", code, c, err, want)
+		}
+	}
+	if _, err := client.Dial(bounded(t), options("tcp://127.0.0.1:1")); err == nil {
+		t.Error("Dial to a port that nobody listens on succeeded")
+	}
+}
+
+func TestALoginRefusedLaterEndsTheClient(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c := dial(t, options(f.url))
+	// First the server is away for a few attempts, which is no reason to give up.
+	attempts := 0
+	f.do(func() {
+		f.connack = func(*packets.ConnectPacket) byte {
+			if attempts++; attempts < 4 {
+				return packets.ErrRefusedServerUnavailable
+			}
+			return packets.ErrRefusedBadUsernameOrPassword
+		}
+		f.fault = func(*packets.PublishPacket) fault { return fault{cutBefore: true} }
+	})
+	if _, err := c.Send(bounded(t), "bob", []byte("hello")); !errors.Is(err, postbox.ErrUnauthenticated) {
+		t.Errorf("Send = %v, want ErrUnauthenticated", err)
+	}
+	if _, err := c.Receive(bounded(t)); !errors.Is(err, postbox.ErrUnauthenticated) {
+		t.Errorf("Receive = %v, want ErrUnauthenticated", err)
+	}
+	f.do(func() {
+		if attempts != 4 {
+			t.Errorf("%d attempts, want 4: none after the refusal", attempts)
+		}
+	})
+}
+
+func TestDialHonoursItsContext(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	f.connack = func(*packets.ConnectPacket) byte {
+		close(asked)
+		f.mu.Unlock() // the server hangs, the test goes on
+		<-release
+		f.mu.Lock()
+		return packets.Accepted
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	start := time.Now()
+	if _, err := client.Dial(ctx, options(f.url)); !errors.Is(err, context.Canceled) {
+		t.Errorf("Dial = %v, want ctx's error", err)
+	}
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("Dial took %s to notice that ctx has ended", d)
+	}
+}
+
+func TestCloseEndsWhatWaits(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	hold := make(chan struct{})
+	f.fault = func(*packets.PublishPacket) fault { close(hold); return fault{cutBefore: true} }
+	f.connack = func(*packets.ConnectPacket) byte {
+		select {
+		case <-hold:
+			return packets.ErrRefusedServerUnavailable
+		default:
+			return packets.Accepted
+		}
+	}
+	o := options(f.url)
+	o.InFlight = 1
+	c := dial(t, o)
+	results := make(chan error, 3)
+	for range 2 { // one is on its way, one waits for its place
+		go func() { _, err := c.Send(context.Background(), "bob", nil); results <- err }()
+	}
+	go func() { _, err := c.Receive(context.Background()); results <- err }()
+	<-hold
+	closeNow(t, c)
+	for range 3 {
+		if err := <-results; !errors.Is(err, client.ErrClosed) {
+			t.Errorf("%v, want ErrClosed", err)
+		}
+	}
+	closeNow(t, c)
+	if _, err := c.Send(bounded(t), "bob", nil); !errors.Is(err, client.ErrClosed) {
+		t.Errorf("Send after Close = %v, want ErrClosed", err)
+	}
+}
