@@ -84,6 +84,7 @@ func (c *client) disconnect(code packets.Code) {
 	again := c.over
 	c.over = true
 	c.mu.Unlock()
+	c.settled.Broadcast() // a reader that waits for room gives up
 	if again {
 		return
 	}

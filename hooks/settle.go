@@ -42,6 +42,9 @@ func (c *client) Settled(d *inbox.Draft) {
 
 // Flush sends the answers of a group and makes room for as many publishes.
 func (c *client) Flush() {
+	if c.counted == 0 {
+		return // flushed already: it stands more than once in its group
+	}
 	if len(c.acks) > 0 {
 		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
 		c.acks = c.acks[:0]

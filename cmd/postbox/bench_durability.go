@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"postbox/internal/bench"
 	"postbox/store"
@@ -33,7 +34,7 @@ func (p *durabilityProbe) Begin(ctx context.Context) (err error) {
 
 // End reads settings, tables and file systems, and what the counters have
 // gained.
-func (p *durabilityProbe) End(ctx context.Context) (*bench.DatabaseReport, error) {
+func (p *durabilityProbe) End(ctx context.Context, acknowledged int) (*bench.DatabaseReport, error) {
 	const settings = `
 		SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,
 		       current_setting('full_page_writes') AS full_page_writes,
@@ -55,7 +56,7 @@ func (p *durabilityProbe) End(ctx context.Context) (*bench.DatabaseReport, error
 	if err != nil {
 		return nil, err
 	}
-	after, err := p.counters(ctx)
+	after, err := p.gathered(ctx, int64(acknowledged))
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +80,27 @@ func (p *durabilityProbe) End(ctx context.Context) (*bench.DatabaseReport, error
 		report.WALSyncs = &syncs
 	}
 	return report, nil
+}
+
+// statisticsDelay bounds the wait for statistics: a backend with nothing to do
+// hands its own in after ten seconds.
+const statisticsDelay = 12 * time.Second
+
+// gathered reads the counters, once rows are at least what they must be or it
+// makes no sense to wait longer.
+func (p *durabilityProbe) gathered(ctx context.Context, rows int64) (databaseCounters, error) {
+	deadline := time.Now().Add(statisticsDelay)
+	for {
+		now, err := p.counters(ctx)
+		if err != nil || now.Rows-p.before.Rows >= rows || time.Now().After(deadline) {
+			return now, err
+		}
+		select {
+		case <-ctx.Done():
+			return now, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // tables lists the tables of our schema.

@@ -10,8 +10,9 @@ import (
 type DatabaseProbe interface {
 	// Begin is called before the first connection, to note counters.
 	Begin(ctx context.Context) error
-	// End is called after the drain.
-	End(ctx context.Context) (*DatabaseReport, error)
+	// End is called after the drain. Each acknowledged message is at least a
+	// row: End may wait some seconds until statistics have caught up with that.
+	End(ctx context.Context, acknowledged int) (*DatabaseReport, error)
 }
 
 // Table is one table and where its rows are: "permanent", "unlogged" or
@@ -40,9 +41,9 @@ type DatabaseReport struct {
 	WALFileSystem  string `json:"wal_file_system"`
 
 	// Commits, WALSyncs, WALBytes and Rows are the transactions, synchronous
-	// writes and bytes of the log and rows inserted into the tables above. The
-	// server gathers them with up to a second's delay. WALSyncs is nil where it
-	// does not count them.
+	// writes and bytes of the log and rows inserted into the tables above, as
+	// far as the server's statistics had got: the last second may be missing.
+	// WALSyncs is nil where they are not counted.
 	Commits  int64  `json:"commits"`
 	WALSyncs *int64 `json:"wal_syncs"`
 	WALBytes int64  `json:"wal_bytes"`
@@ -84,6 +85,9 @@ func (d *DatabaseReport) faults(acknowledged, inFlight int) []string {
 	}
 	if len(volatile) > 0 {
 		faults = append(faults, "tables without a log: "+strings.Join(volatile, ", "))
+	}
+	if d.Rows < int64(acknowledged) {
+		faults = append(faults, fmt.Sprintf("the database has counted %d new rows for %d acknowledged messages: is it the broker's?", d.Rows, acknowledged))
 	}
 	if d.WALSyncs != nil && 2*(*d.WALSyncs+1)*int64(inFlight) < int64(acknowledged) {
 		faults = append(faults, fmt.Sprintf("%d messages were acknowledged with %d syncs of the log and %d on their way: some were not on disk",

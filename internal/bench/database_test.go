@@ -5,14 +5,14 @@ import (
 	"testing"
 )
 
-// durable is a report without a fault for up to 1,000 syncs' worth of messages.
+// durable is a report without a fault for a run of 100,000 messages.
 func durable() *DatabaseReport {
 	syncs := int64(1000)
 	return &DatabaseReport{
 		Fsync: "on", FullPageWrites: "on", SynchronousCommit: "on",
 		Tables:         []Table{{"messages", "permanent"}, {"logs", "permanent"}},
 		DataFileSystem: "ext4", WALFileSystem: "unknown",
-		WALSyncs: &syncs,
+		WALSyncs: &syncs, Rows: 300_000,
 	}
 }
 
@@ -33,6 +33,7 @@ func TestDatabaseFaults(t *testing.T) {
 		"unlogged":           {func(d *DatabaseReport) { d.Tables[1].Persistence = "unlogged" }, "logs (unlogged)"},
 		"data in memory":     {func(d *DatabaseReport) { d.DataFileSystem = "tmpfs" }, "data directory is in memory"},
 		"log in memory":      {func(d *DatabaseReport) { d.WALFileSystem = "ramfs" }, "write-ahead log is in memory"},
+		"too few rows":       {func(d *DatabaseReport) { d.Rows = 99_999 }, "99999 new rows for 100000"},
 		"too few syncs":      {func(d *DatabaseReport) { d.WALSyncs = &few }, "with 10 syncs of the log"},
 	} {
 		d := durable()

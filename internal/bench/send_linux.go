@@ -51,7 +51,7 @@ func Send(ctx context.Context, o Options) (*Report, error) {
 	}
 	report := r.report(started)
 	if o.Database != nil {
-		if report.Database, err = o.Database.End(ctx); err != nil {
+		if report.Database, err = o.Database.End(ctx, report.TotalAcknowledged); err != nil {
 			return nil, fmt.Errorf("look at the database: %w", err)
 		}
 	}
