@@ -2,8 +2,8 @@ package broker
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -46,7 +46,7 @@ type Addresses struct {
 type Server struct {
 	o      Options
 	store  *store.Store
-	owner  *sql.Conn
+	owner  io.Closer
 	epoch  postbox.Epoch
 	hub    *inbox.Hub
 	lanes  []*inbox.Lane

@@ -156,6 +156,7 @@ func (c *Client) publish(l *link) {
 // arrive takes one PUBLISH from Paho, which waits for it to return before it
 // reads on.
 func (c *Client) arrive(l *link, m mqtt.Message) {
+	l.prove()
 	defer c.ledger.flush()
 	e, err := ParseEnvelope(m.Payload())
 	if err != nil {
@@ -180,8 +181,6 @@ func (c *Client) arrive(l *link, m mqtt.Message) {
 	case c.o.SendOnly:
 		c.ledger.acknowledge(it)
 	default:
-		// Before the SUBACK, room is not waited for: Dial waits for the SUBACK,
-		// behind what a resumed session sends, and the program for Dial.
-		c.arrivals.put(c.ctx, Delivery{Envelope: e, ledger: c.ledger, item: it}, !l.isSubscribed())
+		c.arrivals.put(c.ctx, Delivery{Envelope: e, ledger: c.ledger, item: it})
 	}
 }

@@ -1,8 +1,11 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -118,4 +121,96 @@ func TestCloseEndsWhatWaits(t *testing.T) {
 	if _, err := c.Send(bounded(t), "bob", nil); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("Send after Close = %v, want ErrClosed", err)
 	}
+}
+
+func TestOverTLS(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	mqtts, wss, trust := f.secure("mqtt")
+	for _, url := range []string{mqtts, wss} {
+		o := options(url)
+		if _, err := client.Dial(bounded(t), o); err == nil {
+			t.Errorf("%s: a certificate that nobody vouches for is trusted", url)
+		}
+		o.TLS = trust
+		c := dial(t, o)
+		if _, err := c.Send(bounded(t), "bob", []byte(url)); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+		if got := receiveBodies(t, c, 1); got[0] != url {
+			t.Errorf("%s: received %q", url, got)
+		}
+		closeNow(t, c)
+	}
+	if trust.ServerName != "" {
+		t.Error("Dial has changed the program's tls.Config")
+	}
+}
+
+func TestAWebSocketThatIsNotMQTTIsRefused(t *testing.T) {
+	t.Parallel()
+	_, wss, trust := newFake(t).secure("chat")
+	o := options(wss)
+	o.TLS = trust
+	if _, err := client.Dial(bounded(t), o); err == nil || !strings.Contains(err.Error(), "subprotocol mqtt") {
+		t.Errorf("Dial = %v, want that it does not speak MQTT", err)
+	}
+}
+
+func TestDialChecksItsOptions(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*client.Options){
+		"no URL":              func(o *client.Options) { o.URL = "" },
+		"no scheme":           func(o *client.Options) { o.URL = "127.0.0.1:1883" },
+		"another scheme":      func(o *client.Options) { o.URL = "http://127.0.0.1" },
+		"no host":             func(o *client.Options) { o.URL = "tcp://:1883" },
+		"a password in it":    func(o *client.Options) { o.URL = "tcp://alice:hunter2@127.0.0.1" },
+		"what is no URL":      func(o *client.Options) { o.URL = "tcp://alice:hunter2@127.0.0.1:%zz" },
+		"no user":             func(o *client.Options) { o.User = "" },
+		"user with a capital": func(o *client.Options) { o.User = "Alice" },
+		"no password":         func(o *client.Options) { o.Password = "" },
+		"no device":           func(o *client.Options) { o.Device = "" },
+	} {
+		o := options("tcp://127.0.0.1:1")
+		change(&o)
+		if _, err := client.Dial(bounded(t), o); !errors.Is(err, postbox.ErrInvalid) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v, want ErrInvalid without the password", name, err)
+		}
+	}
+}
+
+// A server that stops reading, without closing, must not stop the client.
+func TestAServerThatStopsReadingIsLeft(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	stuck, release := false, make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	f.fault = func(*packets.PublishPacket) fault {
+		if !stuck {
+			stuck = true
+			f.mu.Unlock()
+			<-release
+			f.mu.Lock()
+			return fault{cutBefore: true}
+		}
+		return fault{}
+	}
+	o := options(f.url)
+	o.SendOnly, o.ConnectTimeout = true, time.Second
+	c := dial(t, o)
+	const sends = 200 // of 64 KiB: more than the system buffers for a connection
+	var wg sync.WaitGroup
+	for range sends {
+		wg.Go(func() {
+			if _, err := c.Send(bounded(t), "bob", bytes.Repeat([]byte("x"), 64<<10)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	f.do(func() {
+		if n := len(f.inboxes["bob"]); n != sends || f.connects < 2 {
+			t.Errorf("%d of %d messages stored over %d connections", n, sends, f.connects)
+		}
+	})
 }

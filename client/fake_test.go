@@ -2,7 +2,11 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,15 +93,7 @@ func newFake(t testing.TB) *fake {
 		expired: make(map[postbox.User]postbox.InboxSeq),
 		seen:    make(map[string]int), acks: make(map[string][]uint16),
 	}
-	f.wg.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			f.wg.Go(func() { f.serve(conn) })
-		}
-	})
+	f.wg.Go(func() { f.accept(listener) })
 	t.Cleanup(func() {
 		listener.Close()
 		f.cut()
@@ -106,20 +102,42 @@ func newFake(t testing.TB) *fake {
 	return f
 }
 
-// webSocket makes f reachable over WebSocket too, and returns the URL.
-func (f *fake) webSocket() string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
+// secure makes f reachable over TLS too, as MQTT and over WebSocket with the
+// given subprotocol, and returns what trusts its certificate.
+func (f *fake) secure(subprotocol string) (mqtts, wss string, trust *tls.Config) {
+	f.t.Helper()
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}})
 		if err != nil {
 			return
 		}
 		f.serve(websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
 	}))
+	web.Config.ErrorLog = log.New(io.Discard, "", 0)
+	web.StartTLS()
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: web.TLS.Certificates})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.wg.Go(func() { f.accept(listener) })
 	f.t.Cleanup(func() {
+		listener.Close()
 		f.cut()
-		s.Close()
+		web.Close()
 	})
-	return "ws" + strings.TrimPrefix(s.URL, "http")
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	return "tls://" + listener.Addr().String(), "wss" + strings.TrimPrefix(web.URL, "https"), &tls.Config{RootCAs: roots}
+}
+
+func (f *fake) accept(listener net.Listener) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		f.wg.Go(func() { f.serve(conn) })
+	}
 }
 
 // cut kills all connections.

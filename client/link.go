@@ -30,8 +30,9 @@ type link struct {
 	once sync.Once
 	lost chan struct{} // closed when the connection is gone
 	err  error         // why; valid once lost is closed
-	// subscribed is closed when the SUBACK has come.
+	// subscribed is closed when the inbox is known to be subscribed to.
 	subscribed chan struct{}
+	proof      sync.Once // guards the closing of subscribed
 }
 
 func newLink() *link {
@@ -113,6 +114,8 @@ func (l *link) subscribe(user postbox.User, g *ledger, session bool) error {
 	token := l.paho.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
 	select {
 	case <-token.Done():
+	case <-l.subscribed:
+		return nil
 	case <-l.lost:
 		return l.err
 	}
@@ -124,18 +127,14 @@ func (l *link) subscribe(user postbox.User, g *ledger, session bool) error {
 			return postbox.Errorf(postbox.CodeForbidden, "the server refuses the subscription to %s", filter)
 		}
 	}
-	close(l.subscribed)
+	l.prove()
 	return nil
 }
 
-func (l *link) isSubscribed() bool {
-	select {
-	case <-l.subscribed:
-		return true
-	default:
-		return false
-	}
-}
+// prove notes that the inbox is subscribed to. What arrives proves it as well
+// as the SUBACK, which may be far behind: the program would not be handed what
+// a resumed session sends before it, nor acknowledge it.
+func (l *link) prove() { l.proof.Do(func() { close(l.subscribed) }) }
 
 // publish hands a message to Paho, and reports whether it took it. Its token
 // is not waited for: a PUBACK of MQTT 3.1.1 is given to a refused message too.

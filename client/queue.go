@@ -19,11 +19,11 @@ func newQueue(limit int) *queue {
 	return &queue{limit: limit, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// put adds d, and waits for room first unless over is true.
-func (q *queue) put(ctx context.Context, d Delivery, over bool) {
+// put adds d, once there is room or not at all if ctx ends.
+func (q *queue) put(ctx context.Context, d Delivery) {
 	for {
 		q.mu.Lock()
-		if over || len(q.items) < q.limit {
+		if len(q.items) < q.limit {
 			q.items = append(q.items, d)
 			tell(q.more)
 			q.mu.Unlock()

@@ -103,15 +103,20 @@ func TestSendsAreStoredInOrderAcrossCuts(t *testing.T) {
 	}
 }
 
-func TestSendReturnsTheServersRefusal(t *testing.T) {
-	t.Parallel()
-	f := newFake(t)
+// refuseStrangers makes carol accept nothing.
+func refuseStrangers(f *fake) {
 	f.fault = func(p *packets.PublishPacket) fault {
 		if strings.HasPrefix(p.TopicName, "inbox/carol/") {
 			return fault{refuse: postbox.Errorf(postbox.CodeForbidden, "carol does not accept messages from you")}
 		}
 		return fault{}
 	}
+}
+
+func TestSendReturnsTheServersRefusal(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	refuseStrangers(f)
 	c := dial(t, options(f.url))
 	r, err := c.Send(bounded(t), "carol", []byte("hello"), client.WithKey("k-7"))
 	if !errors.Is(err, postbox.ErrForbidden) || !strings.Contains(err.Error(), "carol does not accept") || r.Key != "k-7" {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -77,7 +78,7 @@ func (w *world) start(t testing.TB, address string) {
 		})
 		// PostgreSQL lets go of a stopped server's lock a moment after its
 		// connection has ended.
-		if err != nil && (ctx.Err() != nil || !strings.Contains(err.Error(), "another postbox server")) {
+		if err != nil && (ctx.Err() != nil || !errors.Is(err, store.ErrOwned)) {
 			t.Fatal(err)
 		}
 	}

@@ -55,6 +55,12 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 			return l.fenced
 		case "40P01", "40001", "55P03", "25006":
 			return away("append", err) // rolled back, and worth another try
+		case "23505":
+			if pe.Constraint == "messages_idempotency_key" {
+				// Another server has just stored a key of this batch: the next
+				// try finds it.
+				return &unavailable{"append", err}
+			}
 		}
 		if pe.Severity == "ERROR" && pe.Code.Class() != "57" && pe.Code.Class() != "53" {
 			return fmt.Errorf("append batch of %d: %w", len(b.Publishes), err)

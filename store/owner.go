@@ -2,9 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 )
 
 // ownerLock is the advisory lock that the one server of a database holds.
@@ -14,10 +14,10 @@ const ownerLock = 0x706f7374626f78 // "postbox"
 var ErrOwned = errors.New("another postbox server uses this database: stop it first, or give this one its own database")
 
 // Own takes the database for this server, so that a second one is refused. The
-// lock is held by the returned connection; closing it gives the database free.
+// lock is held by a connection of its own; closing it gives the database free.
 // If that connection is lost, the fences of the lanes still keep two servers
 // from writing at once.
-func (s *Store) Own(ctx context.Context) (*sql.Conn, error) {
+func (s *Store) Own(ctx context.Context) (io.Closer, error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
 		return nil, away("take the database", err)

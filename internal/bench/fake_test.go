@@ -1,3 +1,5 @@
+//go:build linux
+
 package bench
 
 import (
@@ -9,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // fault is what a fakeBroker does to a message or its acknowledgement.
@@ -26,7 +29,12 @@ const (
 	ackTwice
 	hangUp // the sender's connection is closed
 	replayOther
+	repeatLate // again when nothing else is on its way any more
+	dawdle     // the acknowledgement, and all after it, come late
 )
+
+// late is by how much: less than the time that a run waits for silence.
+const late = 200 * time.Millisecond
 
 // fakeBroker is a broker on the wire that does one thing wrong to one message
 // of the first sender, and everything else right.
@@ -201,6 +209,17 @@ func (b *fakeBroker) publish(conn net.Conn, header byte, body []byte) error {
 		other := bytes.Clone(payload)
 		stamp{run: s.run + 1, sender: s.sender, counter: s.counter}.put(other)
 		deliveries = append(deliveries, other)
+	}
+	switch now {
+	case repeatLate:
+		b.group.Go(func() {
+			time.Sleep(late)
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			_ = b.deliver(b.byTop[topic][0], topic, payload) // the test counts it
+		})
+	case dawdle:
+		time.Sleep(late)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +12,6 @@ const (
 	// longestWait bounds how late the loop sees that a stage has ended while
 	// nothing arrives.
 	longestWait = 10 * time.Millisecond
-	// openEnded is a time after every other.
-	openEnded = math.MaxInt64
 	// sampleEvery is how often the server's memory is looked at.
 	sampleEvery = int64(250 * time.Millisecond)
 	// drainCheckEvery is how often the drain looks whether all is there.

@@ -1,5 +1,10 @@
 package bench
 
+import "math"
+
+// openEnded is a time after every other.
+const openEnded = math.MaxInt64
+
 // tally is what all senders and devices of a run share. It belongs to the event
 // loop. Times are nanoseconds since the start of the run.
 type tally struct {

@@ -75,7 +75,12 @@ func TestKillRounds(t *testing.T) {
 	receivers := k.receivers()
 	k.senders()
 	k.db = k.s.DB()
-	defer func() { k.db.Close() }()
+	defer func() {
+		if t.Failed() {
+			k.Logf("devices: %v", Devices(k, k.db))
+		}
+		k.db.Close()
+	}()
 	k.load.start(t)
 
 	began := time.Now()

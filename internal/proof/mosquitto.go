@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -160,16 +161,27 @@ func (m Mosquitto) start(t testing.TB, program string, args []string, onLine fun
 				continue
 			}
 			p.mu.Lock()
-			if len(p.lines) < 10_000 {
-				p.lines = append(p.lines, line)
+			if len(p.lines) == 10_000 {
+				p.lines = slices.Delete(p.lines, 100, 5000)
 			}
+			p.lines = append(p.lines, line)
 			close(p.more)
 			p.more = make(chan struct{})
 			p.mu.Unlock()
 		}
 		_ = cmd.Wait()
 	}()
-	t.Cleanup(p.Stop)
+	t.Cleanup(func() {
+		select {
+		case <-p.ended:
+			t.Logf("%s had ended: %v", program, p.cmd.ProcessState)
+		default:
+		}
+		p.Stop()
+		if lines := p.Lines(); t.Failed() {
+			t.Logf("the last that %s said:\n%s", program, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+		}
+	})
 	return p
 }
 

@@ -74,6 +74,16 @@ func Holes(t testing.TB, db *sql.DB) []string {
 	     WHERE x.low <> 1 OR x.high <> x.n OR l.head IS DISTINCT FROM x.high`)
 }
 
+// Devices lists the devices with a session and how far each one is.
+func Devices(t testing.TB, db *sql.DB) []string {
+	t.Helper()
+	return query(t, db, func(rows *sql.Rows) (text string, err error) { return text, rows.Scan(&text) },
+		`SELECT u.name || '/' || d.client_id || ' at ' || d.cursor || ' of ' || coalesce(l.head, 0)
+		        || CASE WHEN d.disconnected_at IS NULL THEN ', connected' ELSE ', gone since ' || d.disconnected_at END
+		   FROM postbox.devices d JOIN postbox.users u ON u.id = d.user_id LEFT JOIN postbox.logs l ON l.id = u.id
+		  ORDER BY u.name, d.client_id`)
+}
+
 // Committed is how many messages are stored. It is cheap: it reads the last
 // number of each conversation.
 func Committed(db *sql.DB) (int, error) {

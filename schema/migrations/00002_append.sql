@@ -1,12 +1,16 @@
 -- +goose Up
 
 -- append stores one batch of one lane in one round trip. The order is: fence,
--- lock the logs in the order of their ids, look for used idempotency keys,
--- advance the logs, insert. A sender's inbox log is locked before its keys are
--- looked at, and every message of a sender takes a number of that log: so two
--- servers cannot store one key twice, and no number is lost on a key that was
--- used before. If any was, nothing is written and `taken` names the drafts
--- (1-based); the caller answers these and calls again without them.
+-- look for used idempotency keys, advance the logs (which locks them), insert.
+-- If a key was used before, nothing is written and `taken` names the drafts
+-- (1-based); the caller answers these and calls again without them. A key that
+-- another server stores between the look and the insert breaks the unique
+-- index: all of the batch is rolled back, and the caller calls again.
+--
+-- The logs are locked in the order of p_logs, which is ascending: the lane's
+-- connection knows nested loops only, and the array is the outer side. Should
+-- two transactions meet in another order all the same, PostgreSQL ends one of
+-- them, and its caller calls again.
 --
 -- Numbers: the caller knows each draft's rank among those of the batch in its
 -- conversation and in each inbox; head + rank is its number. Bodies and
@@ -35,14 +39,6 @@ BEGIN
     END IF;
 
     IF cardinality(m_id) > 0 THEN
-        SELECT array_agg(l.head), array_agg(greatest(l.stamped_at, p_now))
-          INTO heads, v_stamps
-          FROM (SELECT g.head, g.stamped_at FROM postbox.logs g
-                 WHERE g.id = ANY (p_logs) ORDER BY g.id FOR NO KEY UPDATE) l;
-        IF heads IS NULL OR cardinality(heads) <> cardinality(p_logs) THEN
-            RAISE EXCEPTION 'a log of the batch does not exist' USING ERRCODE = 'PB002';
-        END IF;
-
         IF p_keyed THEN
             SELECT array_agg(u.ord) INTO taken
               FROM unnest(m_key, m_slog) WITH ORDINALITY AS u (key, slog, ord)
@@ -53,9 +49,16 @@ BEGIN
             END IF;
         END IF;
 
-        UPDATE postbox.logs g SET head = g.head + u.n, stamped_at = greatest(g.stamped_at, p_now)
-          FROM unnest(p_logs, p_counts) AS u (id, n)
-         WHERE g.id = u.id;
+        WITH advanced AS (
+            UPDATE postbox.logs g SET head = g.head + u.n, stamped_at = greatest(g.stamped_at, p_now)
+              FROM unnest(p_logs, p_counts) AS u (id, n)
+             WHERE g.id = u.id
+            RETURNING g.id, g.head - u.n AS head, g.stamped_at)
+        SELECT array_agg(a.head ORDER BY a.id), array_agg(a.stamped_at ORDER BY a.id)
+          INTO heads, v_stamps FROM advanced a;
+        IF heads IS NULL OR cardinality(heads) <> cardinality(p_logs) THEN
+            RAISE EXCEPTION 'a log of the batch does not exist' USING ERRCODE = 'PB002';
+        END IF;
 
         INSERT INTO postbox.messages (conversation_id, seq, sender_id, sender_inbox_seq, sent_at, id, expires_at,
                packet_id, qos, digest, idempotency_key, device, content_type, ref, body)
