@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # Debian keeps mosquitto where only root looks.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
-# Flags for "make run" and "make bench", such as ARGS="--senders 50".
+# Flags for "make run", such as ARGS="--config postbox.yaml".
 ARGS ?=
 # How long each fuzz target runs in "make check".
 FUZZTIME ?= 10s
@@ -69,8 +69,8 @@ soak: ## the long form of the proofs: hours
 	POSTBOX_TEST_SOAK=1 $(TEST) -timeout 6h ./internal/proof/...
 
 .PHONY: bench
-bench: ## postbox bench send; its flags in ARGS
-	go run ./cmd/postbox bench send $(ARGS)
+bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the environment
+	scripts/bench.sh
 
 .PHONY: clean
 clean: ## remove what was built and installed here; data stays

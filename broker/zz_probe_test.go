@@ -3,6 +3,8 @@ package broker_test
 import (
 	"context"
 	"net"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +80,7 @@ func TestProbeWSStall(t *testing.T) {
 	s.quiet()
 	go w.store.SetDisabled(context.Background(), "bob2", true)
 	time.Sleep(300 * time.Millisecond)
-	for range 1 {
+	for range 4 {
 		t0 := time.Now()
 		s.say("inbox/"+b, "hi")
 		t.Log(time.Since(t0))
@@ -126,6 +128,14 @@ func TestProbeShutdownHang(t *testing.T) {
 		t.Log(w.server.Shutdown(ctx))
 		close(done)
 	}()
+	time.Sleep(600 * time.Millisecond)
+	buf := make([]byte, 1<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	for _, g := range strings.Split(string(buf), "\n\n") {
+		if strings.Contains(g, "hooks.") {
+			t.Log(g)
+		}
+	}
 	select {
 	case <-done:
 		t.Log("shut down", time.Since(t0))

@@ -143,7 +143,7 @@ func (k *kills) senders() {
 	}))
 }
 
-// receivers subscribes devices with sessions, past the tap.
+// receivers subscribes devices with sessions.
 func (k *kills) receivers() map[string][]*Ledger {
 	goDriver, node := StartGoDriver(k), StartNodeDriver(k)
 	all := map[string][]*Ledger{}
@@ -163,7 +163,7 @@ func (k *kills) receivers() map[string][]*Ledger {
 	library(node, ClientOptions{Library: MQTTJS, Version: 5}, "bob", "page")
 	library(goDriver, ClientOptions{Library: Paho5}, "carol", "phone")
 	add("carol", "terminal", func(l *Ledger) {
-		Mosquitto{k.s.MQTT, "311", "terminal", "carol", "carol's secret"}.Subscribe(k, "inbox/carol", l.Add, "-q", "1", "-c")
+		Mosquitto{k.tap.Addr, "311", "terminal", "carol", "carol's secret"}.Subscribe(k, "inbox/carol", l.Add, "-q", "1", "-c")
 	})
 	library(goDriver, ClientOptions{Library: Paho3}, "alice", "desk")
 	return all
@@ -176,6 +176,11 @@ func (k *kills) round(kind string) bool {
 	k.Helper()
 	k.probe()
 	k.progress(300)
+	// The mosquitto programs end when a CONNECT is refused, as it is while
+	// PostgreSQL is away: they come back first. The libraries try again.
+	k.until("the mosquitto programs to come back", func() bool {
+		return k.tap.Log.Connected("carol/terminal") && k.tap.Log.Connected("alice/lines")
+	})
 	pid := k.s.PostmasterPID()
 	k.aim()
 	at := time.Now()

@@ -32,6 +32,7 @@ type Conn struct {
 	Device  string // user/client id, empty until CONNECT
 	Version byte
 	Opened  time.Time
+	Up      time.Time // of a CONNACK that accepts; zero before it
 	Closed  time.Time // zero while it is open
 	Sends   []*Sent   // in wire order
 
@@ -180,6 +181,11 @@ func (l *TapLog) fromServer(c *Conn, f frame) (err error) {
 		}
 	}()
 	switch kind := f.kind(); kind {
+	case typeConnack:
+		if len(f.body) > 1 && f.body[1] == 0 {
+			c.Up = time.Now()
+			l.touch()
+		}
 	case typePuback, typePubrec, typePubcomp:
 		a, err := parseAck(f, c.Version)
 		if err != nil {
@@ -277,6 +283,16 @@ func (l *TapLog) Open() int {
 		}
 	}
 	return n
+}
+
+// Connected tells whether the device has an open connection that the server
+// accepted.
+func (l *TapLog) Connected(device string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.conns, func(c *Conn) bool {
+		return c.Device == device && !c.Up.IsZero() && c.Closed.IsZero()
+	})
 }
 
 // Messages returns copies of all messages of the device, by identity.
