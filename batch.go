@@ -29,6 +29,16 @@ type Publish struct {
 	Used      *Stored    // set instead when the idempotency key was used before
 }
 
+// Numbered fills in what the database gave a publish; the numbers of its
+// recipients are not among it.
+func (p *Publish) Numbered(seq Seq, own InboxSeq, at time.Time) {
+	m := p.Message
+	m.Seq, m.SentAt, p.InboxSeq = seq, at.UTC(), own
+	if p.Expiry > 0 {
+		m.ExpiresAt = m.SentAt.Add(time.Duration(p.Expiry) * time.Second)
+	}
+}
+
 // OpenPublish is a QoS 2 publish of a device with a session between PUBREC and
 // PUBREL. While it is open, the same packet id and digest is a re-send.
 type OpenPublish struct {

@@ -146,6 +146,9 @@ func (s *Server) openDatabase(ctx context.Context) error {
 }
 
 func (s *Server) openLanes(ctx context.Context) error {
+	if err := s.store.FenceLanes(ctx); err != nil {
+		return err
+	}
 	for i := range s.o.Config.Database.Lanes {
 		inner, err := s.store.OpenLane(ctx, i, inbox.ErrFenced)
 		if err != nil {
@@ -230,6 +233,10 @@ func (s *Server) ready(ctx context.Context) error {
 	return s.store.Ping(ctx)
 }
 
+// flushTimeout is how long Shutdown waits for the database to take what was
+// received. What it does not take was not acknowledged either.
+const flushTimeout = 5 * time.Second
+
 // Shutdown stops accepting, commits and acknowledges what was received, tells
 // the clients, and ends. It is safe to call twice; ctx bounds it.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -249,16 +256,31 @@ func (s *Server) end(ctx context.Context) error {
 	}
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
-	for _, l := range s.lanes {
-		note("flush", l.Flush(ctx))
+	half, cancel := context.WithTimeout(ctx, flushTimeout)
+	for _, l := range s.running() {
+		if err := l.Flush(half); err != nil {
+			// The database is away: nobody must wait for it any more.
+			note("flush", err)
+			l.Refuse()
+		}
 	}
+	cancel()
 	s.hook.DisconnectAll(packets.ErrServerShuttingDown)
-	s.door.close()
-	for _, l := range s.lanes {
+	note("end connections", s.door.close(ctx))
+	for _, l := range s.running() {
 		note("flush", l.Shutdown(ctx))
 	}
 	if s.cancel != nil {
 		s.cancel()
+	}
+	// A statement that hangs has been told to end; its connection is not to be
+	// closed under it.
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	for _, l := range s.running() {
+		if l.Shutdown(last) != nil {
+			s.inner = nil
+		}
 	}
 	if s.public != nil {
 		_ = s.public.Close()
@@ -269,6 +291,14 @@ func (s *Server) end(ctx context.Context) error {
 	s.work.Wait()
 	s.closeDatabase()
 	return failed
+}
+
+// running are the lanes, if they have been started.
+func (s *Server) running() []*inbox.Lane {
+	if s.cancel == nil {
+		return nil
+	}
+	return s.lanes
 }
 
 func (s *Server) closeDatabase() {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -114,15 +115,25 @@ func (d *door) leave(host string) {
 }
 
 // close ends every connection, also those that have not sent CONNECT, and
-// waits for their end.
-func (d *door) close() {
+// waits for their end or that of ctx.
+func (d *door) close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
 	for c := range d.conns {
 		_ = c.Close()
 	}
 	d.mu.Unlock()
-	d.work.Wait()
+	ended := make(chan struct{})
+	go func() {
+		d.work.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func hostOf(c net.Conn) string {

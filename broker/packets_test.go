@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"testing"
 
@@ -163,4 +164,25 @@ func withUser(pairs ...string) packets.Properties {
 		p.User = append(p.User, packets.UserProperty{Key: pairs[i], Val: pairs[i+1]})
 	}
 	return p
+}
+
+// versions runs a test for MQTT 3.1, 3.1.1 and 5, one after the other.
+func versions(t *testing.T, f func(t *testing.T, version byte)) {
+	t.Helper()
+	for _, v := range []struct {
+		name  string
+		level byte
+	}{{"3.1", 3}, {"3.1.1", 4}, {"5", 5}} {
+		t.Run(v.name, func(t *testing.T) { f(t, v.level) })
+	}
+}
+
+// bytes is the body of an envelope that is not text.
+func (e envelope) bytes(t testing.TB) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(e.BodyBase64)
+	if err != nil {
+		t.Fatalf("body_base64: %v", err)
+	}
+	return b
 }

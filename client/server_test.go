@@ -33,11 +33,17 @@ type world struct {
 	database      string
 }
 
+// elsewhere is held by the one test that uses a server elsewhere: its users'
+// inboxes are shared.
+var elsewhere sync.Mutex
+
 const insidePassword = "correct horse"
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	if url := os.Getenv("POSTBOX_TEST_URL"); url != "" {
+		elsewhere.Lock()
+		t.Cleanup(elsewhere.Unlock)
 		return &world{url: url, password: os.Getenv("POSTBOX_TEST_PASSWORD")}
 	}
 	return newInside(t)

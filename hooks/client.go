@@ -31,16 +31,18 @@ type client struct {
 	maxSize int  // the largest packet the client takes; zero: any
 	problem bool // the client wants problem information
 
-	clean    bool // DISCONNECT was received: no will
+	clean    bool      // DISCONNECT was received: no will
+	began    time.Time // of the CONNECT
 	since    *postbox.Position
 	starting bool // a subscription waits for its SUBACK
 	sent     sentRecords
 
 	lastCursor postbox.InboxSeq // of a subscription that was given up
 
-	acks    []byte
-	counted int // drafts settled since the last Flush
-	unacked int // less than zero: acknowledgements since the last Flush
+	acks     []byte
+	counted  int               // drafts settled since the last Flush
+	answered postbox.MessageID // by the acks
+	unacked  int               // less than zero: acknowledgements since the last Flush
 
 	mu       sync.Mutex // guards the fields below
 	settled  sync.Cond
@@ -53,6 +55,7 @@ type client struct {
 	ends     *time.Timer
 	entered  *slot // the gate that is still held
 	over     bool  // disconnected by the server, or ended
+	gone     bool  // the connection has ended
 }
 
 // inboxSubscription is a device's subscription to its inbox.

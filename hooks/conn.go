@@ -6,12 +6,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // Bounds of a connection's output.
 const (
 	maxBuffered  = 8 << 20   // bytes; more and the connection is cut
 	readyBelow   = 256 << 10 // bytes; deliveries pause above
+	pieceSize    = 64 << 10  // bytes of one write
 	keepBuffer   = 4 << 10   // bytes; larger buffers are given back when empty
 	writeTimeout = 10 * time.Second
 	closeTimeout = 2 * time.Second
@@ -34,7 +37,10 @@ var (
 // methods may be called from any goroutine, Read from one.
 type Conn struct {
 	net.Conn
-	greeting greeting // the reader's
+	greeting greeting               // the reader's
+	last     byte                   // that was read; the reader's
+	offered  *packets.ConnectParams // the CONNECT as it was sent; the reader's
+	foreign  bool                   // accepted by a listener that does not call Ended
 	client   atomic.Pointer[client]
 	ended    chan struct{} // closed by Hook.Ended
 
@@ -67,6 +73,9 @@ func NewConn(c net.Conn, g Greeting) *Conn {
 // allocate whatever length it claims.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.last = p[n-1]
+	}
 	if !c.greeting.done && n > 0 {
 		if bad := c.greeting.check(p[:n]); bad != nil {
 			return 0, bad
@@ -164,8 +173,7 @@ func (c *Conn) flush() {
 			c.buffer, c.spare = c.spare, nil
 			c.buffer = c.buffer[:0]
 			c.mu.Unlock()
-			_ = c.Conn.SetWriteDeadline(time.Now().Add(c.patience()))
-			_, err := c.Conn.Write(out)
+			err := c.writeOut(out)
 			c.mu.Lock()
 			if err != nil && c.err == nil {
 				c.fail(err)
@@ -188,10 +196,28 @@ func (c *Conn) flush() {
 		c.buffer = nil
 	}
 	if c.closing {
-		_ = c.Conn.Close()
+		c.hangUp()
 	}
 	c.mu.Unlock()
 }
+
+// writeOut writes in pieces, each with a deadline of its own: a slow link is
+// not a dead one.
+func (c *Conn) writeOut(out []byte) error {
+	for len(out) > 0 {
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.patience()))
+		n, err := c.Conn.Write(out[:min(len(out), pieceSize)])
+		if err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
+}
+
+// hangUp closes the connection beneath. A WebSocket may take its time to say
+// good-bye, and others wait for the lock.
+func (c *Conn) hangUp() { go func() { _ = c.Conn.Close() }() }
 
 func (c *Conn) patience() time.Duration {
 	c.mu.Lock()
@@ -206,11 +232,11 @@ func (c *Conn) patience() time.Duration {
 func (c *Conn) fail(err error) {
 	c.err = err
 	c.buffer = nil
-	_ = c.Conn.Close()
+	c.hangUp()
 }
 
 // Close lets what is buffered go out, for two seconds at most, without waiting
-// for it. The reader ends at once.
+// for it, and then ends the reader.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,9 +245,9 @@ func (c *Conn) Close() error {
 	}
 	c.closing = true
 	if !c.writing && len(c.buffer) == 0 {
-		return c.Conn.Close()
+		c.hangUp()
+		return nil
 	}
-	_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
 	c.kick()
 	return nil

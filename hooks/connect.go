@@ -22,12 +22,7 @@ const connectTimeout = 10 * time.Second
 // and opens its session. A refusal is answered here, with the code that says
 // why, because Mochi knows one only.
 func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	conn, ok := cl.Net.Conn.(*Conn)
-	if !ok {
-		// A listener that is not ours: only the output is taken over.
-		conn = &Conn{Conn: cl.Net.Conn, greeting: greeting{done: true}, ended: make(chan struct{})}
-		cl.Net.Conn = conn
-	}
+	conn := connOf(cl)
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
 	defer cancel()
 	c, err := h.connect(ctx, cl, conn, pk)
@@ -56,7 +51,7 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
 	c := &client{
 		hook: h, cl: cl, conn: conn, device: cl.ID, v5: pk.ProtocolVersion == 5,
-		filters: make(map[string]bool), problem: true,
+		filters: make(map[string]bool), problem: true, began: time.Now(),
 	}
 	c.settled.L = &c.mu
 	if err := postbox.CheckDevice(c.device); err != nil {
@@ -67,13 +62,11 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 		return nil, err
 	}
 	c.who, c.lane = who, h.o.LaneOf(who.ID)
-	if err := c.readWill(pk); err != nil {
+	if err := c.readWill(conn.offered); err != nil {
 		return nil, err
 	}
 	c.readProperties(pk)
 	cl.ID = c.mochiID()
-	// A will belongs to us: Mochi would publish it unchecked and unstored.
-	cl.Properties.Will = mqtt.Will{}
 	c.boundKeepAlive()
 	if err := c.takeOver(ctx); err != nil {
 		return c, err
@@ -130,6 +123,7 @@ func (c *client) takeOver(ctx context.Context) error {
 		return fmt.Errorf("wait for another connect of the device: %w", err)
 	}
 	c.entered = s
+	c.hook.wills.cancel(c.key()) // the device is back in time
 	if old == nil {
 		return nil
 	}
@@ -154,6 +148,7 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 	if err != nil {
 		return err
 	}
+	c.sent.known.upTo = c.session.Known
 	for _, sub := range c.session.Subscriptions {
 		c.filters[sub.Filter] = true
 		if sub.Filter == c.inboxFilter() {
@@ -213,6 +208,10 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
 	c.leaveGate(true)
+	if h.registry.kickedSince(c.who.ID, c.began) {
+		c.disconnect(packets.ErrAdministrativeAction)
+		return
+	}
 	c.mu.Lock()
 	sub := c.inbox
 	c.mu.Unlock()

@@ -31,8 +31,9 @@ func (o *outlet) Ready() bool { return o.client.conn.Ready() }
 // Flush lets the deliveries go out.
 func (o *outlet) Flush() { o.client.conn.Kick() }
 
-// Deliver buffers one entry as a PUBLISH.
-func (o *outlet) Deliver(d inbox.Delivery) {
+// Deliver buffers one entry as a PUBLISH, without its body if that is more than
+// the client takes. False: not even that fits.
+func (o *outlet) Deliver(d inbox.Delivery) bool {
 	c := o.client
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
@@ -40,15 +41,21 @@ func (o *outlet) Deliver(d inbox.Delivery) {
 	f := o.frame(s, d, v)
 	if c.maxSize > 0 && f.size() > c.maxSize {
 		v.TooLarge = f.size()
-		f = o.frame(s, d, v)
+		if f = o.frame(s, d, v); f.size() > c.maxSize {
+			return false
+		}
 	}
 	s.frame = f.append(s.frame[:0])
+	if f.qos > 0 {
+		c.sent.delivers(f.packetID)
+	}
 	c.conn.Append(s.frame)
+	return true
 }
 
 // Gap buffers the news of a gap. It is acknowledged like the entry before
 // `next`, so that the acknowledgement moves the cursor there.
-func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq) {
+func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq) bool {
 	c := o.client
 	f := publishFrame{
 		topic: c.inboxFilter(), v5: c.v5,
@@ -60,7 +67,11 @@ func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq) {
 	if c.v5 {
 		f.properties = appendUser(appendUser(nil, "type", "gap"), "code", string(code))
 	}
+	if c.maxSize > 0 && f.size() > c.maxSize {
+		return false
+	}
 	c.conn.Append(f.append(nil))
+	return true
 }
 
 // frame puts a delivery together.

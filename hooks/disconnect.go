@@ -13,7 +13,12 @@ import (
 // OnDisconnect does nothing by itself: Ended does, which also runs for
 // connections that Mochi loses sight of.
 func (h *Hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
-	if c := clientOf(cl); c != nil {
+	c := clientOf(cl)
+	switch {
+	case c == nil:
+	case c.conn.foreign:
+		h.Ended(c.conn) // no listener of ours does it
+	default:
 		c.stopDelivery()
 	}
 }
@@ -33,10 +38,17 @@ func (h *Hook) Ended(conn *Conn) {
 	}
 	c.stopDelivery()
 	h.sweep(c)
-	c.publishWill()
+	c.leaveWill()
 	c.closeSession()
 	c.leaveGate(false)
 	h.registry.remove(c)
+	c.mu.Lock()
+	c.gone = true
+	settled := c.inflight == 0
+	c.mu.Unlock()
+	if settled {
+		h.registry.vacate(c)
+	}
 }
 
 func (c *client) stopDelivery() {
@@ -71,14 +83,14 @@ func (c *client) closeSession() {
 	c.mu.Lock()
 	life := c.life
 	c.mu.Unlock()
-	if err := c.hook.o.Sessions.CloseSession(ctx, c.session.Device, life); err != nil {
+	if err := c.hook.o.Sessions.CloseSession(ctx, c.session.Device, life, c.sent.knows()); err != nil {
 		c.hook.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name)
 	}
 }
 
 // DisconnectUser ends a user's connections with a reason.
 func (h *Hook) DisconnectUser(user postbox.UserID, code packets.Code) {
-	for _, c := range h.registry.of(user) {
+	for _, c := range h.registry.kick(user) {
 		c.disconnect(code)
 	}
 }

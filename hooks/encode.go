@@ -11,6 +11,9 @@ func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
+	if cl.Properties.ProtocolVersion < 5 && pk.ReasonCode > packets.Err3NotAuthorized.Code {
+		pk.ReasonCode = packets.Err3NotAuthorized.Code // 3.1.1 knows no others
+	}
 	c := clientOf(cl)
 	if c == nil || pk.ReasonCode != 0 {
 		return pk

@@ -33,7 +33,7 @@ type Accounts interface {
 // Sessions keeps devices between their connections.
 type Sessions interface {
 	OpenSession(ctx context.Context, r store.SessionRequest) (store.Session, error)
-	CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration) error
+	CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration, known postbox.MessageID) error
 	SaveSubscription(ctx context.Context, device postbox.DeviceID, sub store.Subscription) error
 	DeleteSubscriptions(ctx context.Context, device postbox.DeviceID, filters []string) error
 	SetCursor(ctx context.Context, device postbox.DeviceID, epoch postbox.Epoch, cursor postbox.InboxSeq) error
@@ -41,7 +41,7 @@ type Sessions interface {
 
 // Records reads what is kept of a device's publishes, for the re-send rule.
 type Records interface {
-	SentPublishes(ctx context.Context, user postbox.UserID, device string, limit int) ([]postbox.SentPublish, error)
+	SentPublish(ctx context.Context, user postbox.UserID, device string, packetID uint16) (*postbox.SentPublish, error)
 	OpenPublishes(ctx context.Context, device postbox.DeviceID) ([]postbox.SentPublish, error)
 }
 
@@ -93,6 +93,7 @@ type Hook struct {
 	server   *mqtt.Server
 	registry registry
 	limiters limiters
+	wills    wills
 }
 
 // New makes the hook for a server, whose options it checks: those under which

@@ -31,7 +31,9 @@ func (c *client) publish(pk packets.Packet) {
 		if pk.FixedHeader.Qos == 2 {
 			d.Device = c.session.Device
 		}
-		c.recognise(d, pk.FixedHeader.Dup)
+		if !c.recognise(d, pk.FixedHeader.Dup) {
+			return // the connection has ended: the device sends again
+		}
 	}
 	if d.Refusal == nil && !d.Duplicate {
 		c.throttle()

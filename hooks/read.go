@@ -13,6 +13,9 @@ import (
 // publishes that are kept, acknowledgements of deliveries, the QoS 2 handshake.
 // Mochi gets a packet in their place that means nothing to it.
 func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type == packets.Connect {
+		return h.readConnect(cl, pk), nil
+	}
 	c := clientOf(cl)
 	if c == nil {
 		return pk, nil
@@ -26,6 +29,7 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		c.publish(pk)
 		return nothing(pk), nil
 	case packets.Puback:
+		c.sent.confirmed(pk.PacketID)
 		c.acknowledged(pk.PacketID)
 		return nothing(pk), nil
 	case packets.Pubrel:
@@ -57,6 +61,9 @@ func (c *client) acknowledged(packetID uint16) {
 
 // release closes a QoS 2 publish; its PUBCOMP follows the commit.
 func (c *client) release(packetID uint16) {
+	if !c.loadOpen() {
+		return // the connection has ended; the device releases again
+	}
 	c.sent.close(packetID)
 	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
 	d.Publish.PacketID, d.Publish.QoS = packetID, 2
@@ -68,12 +75,15 @@ func (c *client) release(packetID uint16) {
 func (c *client) readDisconnect(pk packets.Packet) packets.Packet {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.clean = pk.ReasonCode != packets.CodeDisconnectWillMessage.Code
-	if !pk.Properties.SessionExpiryIntervalFlag {
-		return pk
-	}
 	if c.life == 0 && pk.Properties.SessionExpiryInterval > 0 {
 		return pk // a protocol error, which Mochi answers [MQTT-3.14.2.2.2]
+	}
+	if c.v5 && pk.FixedHeader.Remaining == 1 {
+		pk.ReasonCode = c.conn.last // Mochi overlooks a reason without properties
+	}
+	c.clean = pk.ReasonCode == packets.CodeDisconnect.Code // else the will is due [MQTT-3.14.4-3]
+	if !pk.Properties.SessionExpiryIntervalFlag {
+		return pk
 	}
 	c.life = min(c.hook.o.Limits.SessionLife, time.Duration(pk.Properties.SessionExpiryInterval)*time.Second)
 	pk.Properties.SessionExpiryIntervalFlag = false

@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"sync"
+	"time"
 
 	"postbox"
 )
@@ -14,6 +15,7 @@ type registry struct {
 	mu      sync.Mutex // guards the fields below
 	devices map[deviceKey]*slot
 	users   map[postbox.UserID]map[*client]struct{}
+	kicked  map[postbox.UserID]time.Time
 }
 
 type deviceKey struct {
@@ -31,6 +33,7 @@ type slot struct {
 func (r *registry) init() {
 	r.devices = make(map[deviceKey]*slot)
 	r.users = make(map[postbox.UserID]map[*client]struct{})
+	r.kicked = make(map[postbox.UserID]time.Time)
 }
 
 // enter waits for the device's gate and returns the client that is connected,
@@ -76,8 +79,9 @@ func (r *registry) leave(k deviceKey, s *slot, c *client) {
 	r.tidy(k, s)
 }
 
-// remove forgets a client that is gone.
-func (r *registry) remove(c *client) {
+// vacate frees the device's place, once the client's connection has ended and
+// all that it published is settled: the device's next CONNECT waits for both.
+func (r *registry) vacate(c *client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := c.key()
@@ -85,6 +89,38 @@ func (r *registry) remove(c *client) {
 		s.current = nil
 		r.tidy(k, s)
 	}
+}
+
+// kick lists a user's clients, and lets those find out that are connecting.
+func (r *registry) kick(user postbox.UserID) []*client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for u, at := range r.kicked {
+		if now.Sub(at) > time.Minute { // longer than a CONNECT takes
+			delete(r.kicked, u)
+		}
+	}
+	r.kicked[user] = now
+	var all []*client
+	for c := range r.users[user] {
+		all = append(all, c)
+	}
+	return all
+}
+
+// kickedSince reports whether a user was told to go since a moment.
+func (r *registry) kickedSince(user postbox.UserID, since time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kicked[user].After(since)
+}
+
+// remove takes a client whose connection has ended off its user's list.
+func (r *registry) remove(c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := c.key()
 	if all := r.users[k.user]; all != nil {
 		delete(all, c)
 		if len(all) == 0 {
@@ -97,17 +133,6 @@ func (r *registry) tidy(k deviceKey, s *slot) {
 	if s.waiting == 0 && s.current == nil {
 		delete(r.devices, k)
 	}
-}
-
-// of lists a user's clients.
-func (r *registry) of(user postbox.UserID) []*client {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var all []*client
-	for c := range r.users[user] {
-		all = append(all, c)
-	}
-	return all
 }
 
 // all lists every client.

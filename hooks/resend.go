@@ -11,13 +11,15 @@ import (
 
 // sentRecords are a connection's own publishes, by packet id, by which its
 // re-sends are recognised (docs/spec.md §5). Those of earlier connections of
-// the device are read from the database when the first re-send comes.
+// the device are looked up in the database when a re-send comes.
 type sentRecords struct {
-	mu     sync.Mutex // guards all fields
-	byID   map[uint16]*sentRecord
-	order  []*sentRecord // oldest first, for the bound
-	open   map[uint16]*sentRecord
-	loaded struct{ sent, open bool }
+	loaded bool // open has been read; the reader's
+
+	mu    sync.Mutex // guards the fields below
+	known knowledge
+	byID  map[uint16]*sentRecord
+	order []*sentRecord // oldest first, for the bound
+	open  map[uint16]*sentRecord
 }
 
 // sentRecord is one publish: on its way while draft is set, then stored.
@@ -27,35 +29,43 @@ type sentRecord struct {
 	digest   postbox.Digest
 	draft    *inbox.Draft
 	stored   postbox.Stored
+	refused  bool // only says that the id was used anew
 }
 
 // recognise settles d in advance when it is the re-send of a publish that is
 // known; otherwise it is remembered as the one that uses its packet id.
 //
 // A DUP publish is a re-send when the last publish with its id asked for the
-// same. While a QoS 2 id is open, the same is a re-send whatever DUP says.
-func (c *client) recognise(d *inbox.Draft, dup bool) {
+// same. While a QoS 2 id is open, the same is a re-send whatever DUP says. It
+// reports false when the connection ended before that could be told: the
+// publish must then be dropped, unanswered.
+func (c *client) recognise(d *inbox.Draft, dup bool) bool {
 	p := &d.Publish
 	s := &c.sent
-	if p.QoS == 2 {
-		c.loadOpen()
+	if p.QoS == 2 && !c.loadOpen() {
+		return false
 	}
-	if dup {
-		c.loadSent()
+	if dup && !c.lookUp(p.PacketID) {
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if r := s.open[p.PacketID]; p.QoS == 2 && r != nil && r.digest == p.Digest {
 		r.answer(d)
-		return
+		return true
 	}
-	if r := s.byID[p.PacketID]; dup && r != nil && r.qos == p.QoS && r.digest == p.Digest {
+	if r := s.byID[p.PacketID]; dup && r != nil && r.qos == p.QoS && r.digest == p.Digest && s.mayComeAgain(r) {
 		r.answer(d)
-		return
+		return true
 	}
-	if d.Refusal == nil {
-		s.remember(&sentRecord{packetID: p.PacketID, qos: p.QoS, digest: p.Digest, draft: d}, c.hook.o.Limits.Inflight)
-	}
+	s.remember(&sentRecord{packetID: p.PacketID, qos: p.QoS, digest: p.Digest, draft: d}, c.hook.o.Limits.Inflight)
+	return true
+}
+
+// mayComeAgain reports whether the publish of a record may be sent again: it
+// was stored, and the client has not shown that it knows.
+func (s *sentRecords) mayComeAgain(r *sentRecord) bool {
+	return !r.refused && (r.draft != nil || !s.known.covers(r.stored.ID))
 }
 
 // answer gives d the outcome of the publish that it repeats.
@@ -70,6 +80,17 @@ func (r *sentRecord) answer(d *inbox.Draft) {
 
 // remember makes r the record of its packet id.
 func (s *sentRecords) remember(r *sentRecord, limit int) {
+	s.keep(r, limit)
+	if r.qos == 2 {
+		if s.open == nil {
+			s.open = make(map[uint16]*sentRecord)
+		}
+		s.open[r.packetID] = r
+	}
+}
+
+// keep files r, and forgets the oldest beyond limit: the database knows them.
+func (s *sentRecords) keep(r *sentRecord, limit int) {
 	if s.byID == nil {
 		s.byID = make(map[uint16]*sentRecord)
 	}
@@ -82,32 +103,20 @@ func (s *sentRecords) remember(r *sentRecord, limit int) {
 		s.order[0] = nil
 		s.order = s.order[1:]
 	}
-	if r.qos == 2 {
-		if s.open == nil {
-			s.open = make(map[uint16]*sentRecord)
-		}
-		s.open[r.packetID] = r
-	}
 }
 
-// done turns the record of a settled draft into one of a stored message, or
-// forgets it if the draft was refused: the next attempt is judged anew.
+// done turns the record of a settled draft into one of a stored message, or of
+// a refusal: the next attempt is judged anew.
 func (s *sentRecords) done(d *inbox.Draft) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range []map[uint16]*sentRecord{s.byID, s.open} {
-		r := m[d.Publish.PacketID]
-		switch {
-		case r == nil || r.draft != d && r.draft != nil:
-		case d.Refusal != nil && r.draft == d:
-			delete(m, d.Publish.PacketID)
-		case d.Refusal == nil && r.digest == d.Publish.Digest:
-			r.stored = d.Stored
-		}
+	id := d.Publish.PacketID
+	if r := s.open[id]; r != nil && r.draft == d && d.Refusal != nil {
+		delete(s.open, id)
 	}
-	for _, m := range []map[uint16]*sentRecord{s.byID, s.open} {
-		if r := m[d.Publish.PacketID]; r != nil && r.draft == d {
-			r.draft = nil
+	for _, r := range []*sentRecord{s.byID[id], s.open[id]} {
+		if r != nil && r.draft == d {
+			r.draft, r.stored, r.refused = nil, d.Stored, d.Refusal != nil
 		}
 	}
 }
@@ -119,53 +128,51 @@ func (s *sentRecords) close(packetID uint16) {
 	delete(s.open, packetID)
 }
 
-// loadSent reads the device's records of earlier connections, once.
-func (c *client) loadSent() {
+// lookUp makes sure that the last publish of the device under a packet id is
+// known here, if there was one. False: the connection has ended.
+func (c *client) lookUp(packetID uint16) bool {
 	s := &c.sent
-	if s.loaded.sent {
-		return
-	}
-	limit := c.hook.o.Limits.Inflight
-	records, ok := c.load(func(ctx context.Context) ([]postbox.SentPublish, error) {
-		return c.hook.o.Records.SentPublishes(ctx, c.who.ID, c.device, limit)
-	})
-	if !ok {
-		return
-	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.loaded.sent = true
-	if s.byID == nil {
-		s.byID = make(map[uint16]*sentRecord)
+	known := s.byID[packetID] != nil
+	s.mu.Unlock()
+	if known {
+		return true
 	}
-	for _, p := range records { // newest first: the last use of an id counts
-		if s.byID[p.PacketID] == nil {
-			s.byID[p.PacketID] = recordOf(p)
+	return c.load(func(ctx context.Context) error {
+		p, err := c.hook.o.Records.SentPublish(ctx, c.who.ID, c.device, packetID)
+		if err != nil || p == nil {
+			return err
 		}
-	}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.keep(recordOf(*p), c.hook.o.Limits.Inflight)
+		return nil
+	})
 }
 
-// loadOpen reads the open QoS 2 ids of a resumed session, once.
-func (c *client) loadOpen() {
+// loadOpen reads the open QoS 2 ids of a resumed session, once. False: the
+// connection has ended.
+func (c *client) loadOpen() bool {
 	s := &c.sent
-	if s.loaded.open || !c.session.Present {
-		return
+	if s.loaded || !c.session.Present {
+		return true
 	}
-	records, ok := c.load(func(ctx context.Context) ([]postbox.SentPublish, error) {
-		return c.hook.o.Records.OpenPublishes(ctx, c.session.Device)
+	return c.load(func(ctx context.Context) error {
+		records, err := c.hook.o.Records.OpenPublishes(ctx, c.session.Device)
+		if err != nil {
+			return err
+		}
+		s.loaded = true
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open == nil {
+			s.open = make(map[uint16]*sentRecord)
+		}
+		for _, p := range records {
+			s.open[p.PacketID] = recordOf(p)
+		}
+		return nil
 	})
-	if !ok {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.loaded.open = true
-	if s.open == nil {
-		s.open = make(map[uint16]*sentRecord)
-	}
-	for _, p := range records {
-		s.open[p.PacketID] = recordOf(p)
-	}
 }
 
 func recordOf(p postbox.SentPublish) *sentRecord {
@@ -174,18 +181,18 @@ func recordOf(p postbox.SentPublish) *sentRecord {
 
 // load reads records, again and again while the database is away: without them
 // a re-send would be taken for new. It gives up when the connection ends.
-func (c *client) load(read func(ctx context.Context) ([]postbox.SentPublish, error)) ([]postbox.SentPublish, bool) {
+func (c *client) load(read func(ctx context.Context) error) bool {
 	pause := 50 * time.Millisecond
 	for !c.conn.Closed() {
 		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
-		records, err := read(ctx)
+		err := read(ctx)
 		cancel()
 		if err == nil {
-			return records, true
+			return true
 		}
 		c.hook.o.Logger.Warn("reading the publishes of a device failed", "error", err, "user", c.who.Name, "retry_in", pause)
 		c.wait(pause)
 		pause = min(2*pause, time.Second)
 	}
-	return nil, false
+	return false
 }

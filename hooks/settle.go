@@ -24,6 +24,9 @@ func (c *client) Settled(d *inbox.Draft) {
 	}
 	c.unacked--
 	c.sent.done(d)
+	if d.Refusal == nil {
+		c.answered = d.Stored.ID
+	}
 	kind := byte(typePuback)
 	if p.QoS == 2 {
 		kind = typePubrec
@@ -35,8 +38,9 @@ func (c *client) Settled(d *inbox.Draft) {
 		c.acks = appendAck(c.acks, kind, p.PacketID, true, ackReason(d.Refusal), c.refusalProperties(d.Refusal))
 	default:
 		// 3.1.1 has no refusal [MQTT-3.3.5-2]: acknowledged, and told.
-		c.acks = appendAck(c.acks, kind, p.PacketID, false, 0, nil)
+		// The telling comes first: an acknowledgement without one means stored.
 		c.appendErrorEnvelope(d)
+		c.acks = appendAck(c.acks, kind, p.PacketID, false, 0, nil)
 	}
 }
 
@@ -45,19 +49,25 @@ func (c *client) Flush() {
 	if c.counted == 0 {
 		return // flushed already: it stands more than once in its group
 	}
+	// Room first: who is answered may publish again at once.
+	c.mu.Lock()
+	c.inflight -= c.counted
+	c.pending += c.unacked
+	last := c.gone && c.inflight == 0
+	c.mu.Unlock()
+	c.settled.Broadcast()
+	c.counted, c.unacked = 0, 0
 	if len(c.acks) > 0 {
 		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
+		c.sent.answers(c.answered)
 		c.acks = c.acks[:0]
 		if cap(c.acks) > keepBuffer {
 			c.acks = nil
 		}
 	}
-	c.mu.Lock()
-	c.inflight -= c.counted
-	c.pending += c.unacked
-	c.mu.Unlock()
-	c.settled.Broadcast()
-	c.counted, c.unacked = 0, 0
+	if last {
+		c.hook.registry.vacate(c)
+	}
 }
 
 // storedProperties are the user properties of an acknowledgement: which

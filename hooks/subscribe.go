@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -14,9 +15,12 @@ import (
 
 func (c *client) inboxFilter() string { return "inbox/" + string(c.who.Name) }
 
-// refusedFilter takes the place of a filter that is refused: OnACLCheck knows
-// no such thing.
-const refusedFilter = "$share/refused"
+// What takes the place of a filter that is refused: one that OnACLCheck does
+// not allow (SUBACK 0x87), and one that is none to Mochi (0x8F).
+const (
+	forbiddenFilter = "$share/refused/x"
+	invalidFilter   = "$share/refused"
+)
 
 // OnSubscribe takes each filter that the client may have into its session,
 // before the SUBACK. It bounds the QoS to what is granted: 1 for the inbox, 0
@@ -34,12 +38,20 @@ func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	pk.Filters = filters
 	for i := range filters {
 		f, err := postbox.ParseFilter(filters[i].Filter, c.who.Name)
-		if err != nil || !c.room(filters[i].Filter) {
-			filters[i].Filter = refusedFilter
+		switch {
+		case errors.Is(err, postbox.ErrInvalid):
+			filters[i] = packets.Subscription{Filter: invalidFilter}
+			continue
+		case err != nil || !c.room(filters[i].Filter):
+			filters[i] = packets.Subscription{Filter: forbiddenFilter}
 			continue
 		}
 		if f.Kind != postbox.KindInbox {
 			filters[i].Qos = 0
+		}
+		if f.Control {
+			// Granted, and one and the same to Mochi, which keeps them all.
+			filters[i].Filter = c.inboxFilter() + "/since/0"
 		}
 		filters[i].Qos = min(filters[i].Qos, 1)
 		if err := c.subscribe(ctx, filters[i], f, pk.Properties); err != nil {
@@ -150,7 +162,8 @@ func (c *client) startInbox(ctx context.Context, sub store.Subscription) error {
 
 // subscribeInbox attaches the device to its inbox. Delivery starts with Resume.
 func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at inbox.Start) error {
-	if c.session.Present && c.session.Epoch != c.hook.o.Epoch && at.Resumed && at.Lost == "" {
+	moved := c.session.Present && c.session.Epoch != c.hook.o.Epoch && at.Resumed && at.Lost == ""
+	if moved {
 		at = inbox.Start{AtEnd: true, Lost: postbox.CodeEpochChanged, After: at.After}
 	}
 	d := inbox.Device{
@@ -161,6 +174,14 @@ func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at 
 	s, err := c.hook.o.Mail.Subscribe(ctx, d, at, out)
 	if err != nil {
 		return err
+	}
+	if moved {
+		// From now on the session's numbers are those of this epoch.
+		c.session.Cursor, c.session.Epoch = s.Cursor(), c.hook.o.Epoch
+		if err := c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.session.Epoch, c.session.Cursor); err != nil {
+			s.Close()
+			return err
+		}
 	}
 	c.conn.OnDrained(s.Resume)
 	c.mu.Lock()

@@ -11,7 +11,15 @@ import (
 // commit stores what a group asks for and leaves the outcome in its drafts. It
 // returns an error only when the lane must end.
 func (l *Lane) commit(ctx context.Context, group []*Draft) error {
-	if err := l.retry(ctx, func() error { return l.routes.resolve(ctx, group) }); err != nil {
+	// Nothing in a group makes the look-up of its routes fail for good: any
+	// error is one of the database, and waits.
+	resolve := func() error {
+		if err := l.routes.resolve(ctx, group); err != nil && ctx.Err() == nil {
+			return errors.Join(postbox.ErrUnavailable, err)
+		}
+		return ctx.Err()
+	}
+	if err := l.retry(ctx, resolve); err != nil {
 		return err
 	}
 	findRepeats(group)

@@ -84,11 +84,7 @@ func (l *Lane) Start(ctx context.Context) {
 // Shutdown takes no more drafts, commits and settles what waits, and returns
 // when that is done or ctx has ended. It is safe to call twice.
 func (l *Lane) Shutdown(ctx context.Context) error {
-	l.mu.Lock()
-	l.closed = true
-	l.space.Broadcast()
-	l.mu.Unlock()
-	l.poke()
+	l.Refuse()
 	select {
 	case <-l.done:
 		return nil
@@ -97,12 +93,28 @@ func (l *Lane) Shutdown(ctx context.Context) error {
 	}
 }
 
+// Refuse takes no more drafts: from now on Submit fails, also where it waits.
+func (l *Lane) Refuse() {
+	l.mu.Lock()
+	l.closed = true
+	l.space.Broadcast()
+	l.mu.Unlock()
+	l.poke()
+}
+
 // Flush waits until everything that was submitted before is settled.
 func (l *Lane) Flush(ctx context.Context) error {
 	m := marker{done: make(chan struct{})}
-	if err := l.Submit(&Draft{Action: Release, Origin: m}); err != nil {
-		return nil // closed: Shutdown flushes
+	l.mu.Lock()
+	closed := l.closed
+	if !closed { // whatever the bound says: it must not wait for room
+		l.queue = append(l.queue, &Draft{Action: Release, Origin: m})
 	}
+	l.mu.Unlock()
+	if closed {
+		return nil // Shutdown flushes
+	}
+	l.poke()
 	select {
 	case <-m.done:
 		return nil
@@ -177,7 +189,7 @@ func (l *Lane) take() (group []*Draft, end bool) {
 	} else {
 		l.queue = l.queue[n:]
 	}
-	l.bytes -= size
+	l.bytes = max(0, l.bytes-size)
 	if l.full && l.bytes < lowMarkBytes {
 		l.full = false
 		l.space.Broadcast()
@@ -187,6 +199,7 @@ func (l *Lane) take() (group []*Draft, end bool) {
 
 func (l *Lane) commitLoop(ctx context.Context) {
 	defer close(l.groups)
+	defer l.Refuse()
 	for {
 		group, end := l.take()
 		switch {

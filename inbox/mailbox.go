@@ -13,8 +13,12 @@ import (
 const (
 	maxTail      = 512
 	maxTailBytes = 1 << 20
-	maxEarly     = 4096
+	maxEarly     = 1024
 )
+
+// holePause is how long entries may wait for one below them before the
+// database is asked.
+const holePause = time.Second
 
 // mailbox is the live end of one user's inbox, there while a device of the
 // user is connected: the newest entries that some device still waits for, and
@@ -32,8 +36,9 @@ type mailbox struct {
 	tailBytes int
 	// early holds entries that came before one below them: two lanes commit
 	// side by side and what they commit arrives in either order.
-	early map[postbox.InboxSeq]*postbox.Entry
-	woken bool // on the list of mailboxes to wake after a group
+	early    map[postbox.InboxSeq]*postbox.Entry
+	checking bool // a goroutine waits to see whether early stays
+	woken    bool // on the list of mailboxes to wake after a group
 }
 
 // loadHead reads the head once, when the mailbox is new. Entries that arrive
@@ -53,6 +58,7 @@ func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, err
 	defer b.mu.Unlock()
 	if !b.known {
 		b.known, b.head = true, head
+		b.tail, b.tailBytes = nil, 0
 		for n := range b.early {
 			if n <= head {
 				delete(b.early, n)
@@ -63,15 +69,21 @@ func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, err
 	return head, nil
 }
 
-// relearn reads the head again until that succeeds, and goes on from there.
-func (b *mailbox) relearn() {
-	for {
-		if _, err := b.loadHead(b.hub.ctx, b.hub.reader); err == nil {
-			b.wake()
+// check looks a moment later whether entries still wait for one below them,
+// which then will not come by itself: it asks the database for the head and
+// goes on from there.
+func (b *mailbox) check() {
+	for b.hub.pause(holePause) {
+		b.mu.Lock()
+		if len(b.early) == 0 {
+			b.checking = false
+			b.mu.Unlock()
 			return
 		}
-		if !b.hub.pause(time.Second) {
-			return
+		b.known = false
+		b.mu.Unlock()
+		if _, err := b.loadHead(b.hub.ctx, b.hub.reader); err == nil {
+			b.wake()
 		}
 	}
 }
@@ -93,11 +105,10 @@ func (b *mailbox) add(e *postbox.Entry) bool {
 		}
 		if len(b.early) < maxEarly {
 			b.early[e.InboxSeq] = e
-		} else {
-			// Too many to hold: forget them and ask the database instead.
-			b.known = false
-			clear(b.early)
-			b.hub.work.Go(b.relearn)
+		}
+		if !b.checking {
+			b.checking = true
+			b.hub.work.Go(b.check)
 		}
 		return false
 	}

@@ -6,11 +6,12 @@ import "postbox"
 // under the lock of the user's mailbox: they must not block and must not call
 // the subscription.
 type Outlet interface {
-	// Deliver queues one delivery on the connection.
-	Deliver(d Delivery)
+	// Deliver queues one delivery on the connection. False: the device cannot
+	// take it in any form and is spared it.
+	Deliver(d Delivery) bool
 	// Gap queues the news that what lies between after and next cannot be had
-	// any more.
-	Gap(code postbox.Code, after, next postbox.InboxSeq)
+	// any more. False: the device cannot take it.
+	Gap(code postbox.Code, after, next postbox.InboxSeq) bool
 	// Flush lets what was queued go out.
 	Flush()
 	// Ready reports whether the connection would take more now. An outlet

@@ -22,8 +22,9 @@ const maxRoutes = 200_000
 type routes struct {
 	router Router
 
-	mu    sync.Mutex
-	known map[postbox.RouteKey]postbox.Route
+	mu      sync.Mutex // guards the fields below
+	known   map[postbox.RouteKey]postbox.Route
+	cleared int // how often: what was read before is not remembered after
 }
 
 func newRoutes(r Router) routes {
@@ -34,11 +35,12 @@ func (r *routes) clear() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	clear(r.known)
+	r.cleared++
 }
 
 // resolve gives each draft of a group its route, or its refusal.
 func (r *routes) resolve(ctx context.Context, group []*Draft) error {
-	missing := r.fill(group, nil)
+	missing, cleared := r.fill(group, nil, 0)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -50,13 +52,14 @@ func (r *routes) resolve(ctx context.Context, group []*Draft) error {
 	for i, k := range missing {
 		fresh[k] = found[i]
 	}
-	r.fill(group, fresh)
+	r.fill(group, fresh, cleared)
 	return nil
 }
 
 // fill applies what is known, and fresh routes, to a group, and returns the
-// keys that are not known.
-func (r *routes) fill(group []*Draft, fresh map[postbox.RouteKey]postbox.Route) []postbox.RouteKey {
+// keys that are not known. Fresh routes are remembered if nothing was cleared
+// since they were asked for.
+func (r *routes) fill(group []*Draft, fresh map[postbox.RouteKey]postbox.Route, cleared int) ([]postbox.RouteKey, int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var missing []postbox.RouteKey
@@ -82,12 +85,12 @@ func (r *routes) fill(group []*Draft, fresh map[postbox.RouteKey]postbox.Route) 
 		}
 	}
 	for k, route := range fresh {
-		if route.Refusal == nil {
+		if route.Refusal == nil && r.cleared == cleared {
 			if len(r.known) >= maxRoutes {
 				clear(r.known)
 			}
 			r.known[k] = route
 		}
 	}
-	return missing
+	return missing, r.cleared
 }

@@ -155,7 +155,15 @@ func (s *Subscription) behind() bool { return s.reading || len(s.page) > 0 }
 
 // ready reports whether the device may be handed one more entry.
 func (s *Subscription) ready() bool {
-	return s.started && !s.closed && (s.device.QoS == 0 || len(s.out) < s.device.Window) && s.outlet.Ready()
+	return s.started && !s.closed && s.roomInWindow() && s.outlet.Ready()
+}
+
+// roomInWindow reports whether one more delivery may be unacknowledged. Those
+// that are must have packet ids of their own, however many entries between
+// them the device was spared.
+func (s *Subscription) roomInWindow() bool {
+	return s.device.QoS == 0 || len(s.out) == 0 ||
+		len(s.out) < s.device.Window && s.next-s.out[0].seq < postbox.DeliveryIDs
 }
 
 // pump hands over what is due, as far as the window, the connection and what
@@ -171,8 +179,14 @@ func (s *Subscription) pump() {
 		if e == nil {
 			break
 		}
+		if handed = true; e.InboxSeq > s.next {
+			// What is missing in between was removed by retention: the device
+			// is told, and what follows is due after that.
+			s.gap(postbox.CodeExpired, e.InboxSeq)
+			s.page = append([]*postbox.Entry{e}, s.page...)
+			continue
+		}
 		s.hand(e)
-		handed = true
 	}
 	if handed {
 		s.outlet.Flush()
@@ -201,21 +215,18 @@ func (s *Subscription) take() *postbox.Entry {
 }
 
 func (s *Subscription) hand(e *postbox.Entry) {
-	if e.InboxSeq > s.next {
-		// What is missing in between was removed by retention: the device is
-		// told, and what follows is due after that.
-		s.gap(postbox.CodeExpired, e.InboxSeq)
-	}
 	s.next = e.InboxSeq + 1
 	if s.spared(e) {
-		if len(s.out) == 0 {
-			s.moveCursor(e.InboxSeq)
-		}
+		s.spare(e)
 		return
 	}
 	d := Delivery{Entry: e, After: e.InboxSeq - 1, QoS: s.device.QoS, Dup: e.InboxSeq <= s.dupUpTo}
 	if s.handed != e.InboxSeq-1 {
 		d.After = s.handed
+	}
+	if !s.outlet.Deliver(d) {
+		s.spare(e)
+		return
 	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
@@ -223,17 +234,23 @@ func (s *Subscription) hand(e *postbox.Entry) {
 	} else {
 		s.moveCursor(e.InboxSeq)
 	}
-	s.outlet.Deliver(d)
+}
+
+// spare passes an entry that the device does without.
+func (s *Subscription) spare(e *postbox.Entry) {
+	if len(s.out) == 0 {
+		s.moveCursor(e.InboxSeq)
+	}
 }
 
 // gap tells the device that what lies before next cannot be had. Its
 // acknowledgement counts as that of the entry before next.
 func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
-	s.outlet.Gap(code, s.handed, next)
+	told := s.outlet.Gap(code, s.handed, next)
 	s.handed, s.next = next-1, next
-	if s.device.QoS > 0 && next > 1 {
+	if told && s.device.QoS > 0 && next > 1 {
 		s.out = append(s.out, outstanding{seq: next - 1})
-	} else {
+	} else if len(s.out) == 0 {
 		s.moveCursor(next - 1)
 	}
 }

@@ -56,17 +56,25 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 		case "40P01", "40001", "55P03", "25006":
 			return away("append", err) // rolled back, and worth another try
 		case "23505":
-			if pe.Constraint == "messages_idempotency_key" {
+			switch pe.Constraint {
+			case "messages_idempotency_key":
 				// Another server has just stored a key of this batch: the next
 				// try finds it.
 				return &unavailable{"append", err}
+			case "messages_id_key":
+				// The ids are ours: an earlier try of this batch has committed.
+				return l.lost(b, err)
 			}
 		}
-		if pe.Severity == "ERROR" && pe.Code.Class() != "57" && pe.Code.Class() != "53" {
+		if pe.Severity == "ERROR" && pe.Code.Class() != "57" && pe.Code.Class() != "53" && pe.Code.Class() != "58" {
 			return fmt.Errorf("append batch of %d: %w", len(b.Publishes), err)
 		}
 	}
-	// The connection may have died before or after COMMIT.
+	return l.lost(b, err)
+}
+
+// lost notes that a batch may or may not have been committed.
+func (l *Lane) lost(b *postbox.Batch, err error) error {
 	l.unsure = b
 	l.drop()
 	return &unavailable{fmt.Sprintf("append batch of %d", len(b.Publishes)), err}
@@ -74,7 +82,11 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 
 func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken []int64, err error) {
 	if l.statement == nil {
-		if l.statement, err = l.db.PrepareContext(ctx, appendStatement); err != nil {
+		conn, err := l.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if l.statement, err = conn.PrepareContext(ctx, appendStatement); err != nil {
 			l.statement = nil
 			return nil, err
 		}
@@ -112,9 +124,10 @@ func (l *Lane) fillUsed(ctx context.Context, fresh []*postbox.Publish, taken []i
 		SELECT u.ord, m.id, m.seq, m.sender_inbox_seq, m.sent_at, m.digest
 		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, key, ord)
 		  JOIN postbox.messages m ON m.sender_id = u.sender_id AND m.idempotency_key = u.key`
-	rows, err := l.db.QueryContext(ctx, look, pq.Array(senders), pq.Array(keys))
+	rows, err := l.conn.QueryContext(ctx, look, pq.Array(senders), pq.Array(keys))
 	if err != nil {
-		return away("read messages of used keys", err)
+		l.drop()
+		return &unavailable{"read messages of used keys", err}
 	}
 	defer rows.Close()
 	for rows.Next() {

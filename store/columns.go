@@ -122,13 +122,8 @@ func (c *columns) number(heads, stamps []int64) {
 		return postbox.InboxSeq(n)
 	}
 	for i, p := range c.publishes {
-		m, log := p.Message, c.log[i]-1
-		m.Seq = postbox.Seq(heads[log] + int64(c.rank[i]))
-		m.SentAt = time.UnixMilli(stamps[log]).UTC()
-		if p.Expiry > 0 {
-			m.ExpiresAt = m.SentAt.Add(time.Duration(p.Expiry) * time.Second)
-		}
-		p.InboxSeq = next()
+		log := c.log[i] - 1
+		p.Numbered(postbox.Seq(heads[log]+int64(c.rank[i])), next(), time.UnixMilli(stamps[log]))
 		p.InboxSeqs = p.InboxSeqs[:0]
 		for range p.Recipients {
 			p.InboxSeqs = append(p.InboxSeqs, next())

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -35,6 +36,10 @@ const controlChannel = "postbox_control"
 // be lost with its connection.
 const controlPoll = 5 * time.Second
 
+// controlOverlap is how many ids are read again: two events may become visible
+// in another order than that of their ids.
+const controlOverlap = 100
+
 func tell(ctx context.Context, tx *sqlx.Tx, kind ControlKind, user postbox.UserID) error {
 	const leave = `INSERT INTO postbox.control (kind, user_id) VALUES ($1, $2)`
 	if _, err := tx.ExecContext(ctx, leave, kind, user); err != nil {
@@ -51,6 +56,7 @@ func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) err
 	if err != nil {
 		return err
 	}
+	handled := make(map[int64]bool) // of the last ids
 	last, known := int64(0), false
 	listener := pq.NewListener(dsn, 100*time.Millisecond, time.Second, nil)
 	defer listener.Close()
@@ -60,14 +66,16 @@ func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) err
 	tick := time.NewTicker(controlPoll)
 	defer tick.Stop()
 	for {
-		if !known {
-			const newest = `SELECT coalesce(max(id), 0) FROM postbox.control`
-			known = s.db.GetContext(ctx, &last, newest) == nil
-		} else if events, err := s.controlAfter(ctx, last); err == nil {
+		if events, err := s.controlAfter(ctx, last-controlOverlap); err == nil {
 			for _, e := range events {
-				handle(e)
-				last = e.ID
+				if known && !handled[e.ID] {
+					handle(e)
+				}
+				handled[e.ID] = true
+				last = max(last, e.ID)
 			}
+			known = true
+			maps.DeleteFunc(handled, func(id int64, _ bool) bool { return id <= last-controlOverlap })
 		}
 		select {
 		case <-ctx.Done():
@@ -84,7 +92,9 @@ func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) err
 
 func (s *Store) controlAfter(ctx context.Context, after int64) ([]ControlEvent, error) {
 	var events []ControlEvent
-	const read = `SELECT id, kind, user_id FROM postbox.control WHERE id > $1 ORDER BY id LIMIT 1000`
+	const read = `
+		SELECT id, kind, user_id FROM postbox.control
+		 WHERE id > greatest($1, (SELECT max(id) FROM postbox.control) - 10000) ORDER BY id`
 	err := s.db.SelectContext(ctx, &events, read, after)
 	return events, away("read control events", err)
 }

@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -28,11 +31,18 @@ type Lane struct {
 	id          int
 	incarnation int64
 	db          *sqlx.DB
-	statement   *sql.Stmt
 	fenced      error // returned when another server owns the lane
 
-	// unsure is the batch whose transaction may or may not have committed.
+	// conn is the lane's connection, while it has one. Statements go to it and
+	// not to the pool: a pool repeats by itself what a lost connection may
+	// have committed.
+	conn      *sql.Conn
+	statement *sql.Stmt
+
+	// unsure is the batch whose transaction may or may not have committed;
+	// next is the incarnation that its fence is being raised to.
 	unsure *postbox.Batch
+	next   int64
 }
 
 // OpenLane takes lane id for this server: from now on no transaction of an
@@ -50,22 +60,43 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlx.Open("postgres", dsn)
+	db, err := open(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open lane %d: %w", id, err)
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	l := &Lane{id: id, db: db, fenced: fenced}
+	l := &Lane{id: id, db: db, fenced: fenced, incarnation: newIncarnation()}
 	const take = `
-		INSERT INTO postbox.lanes AS l (id, incarnation) VALUES ($1, 1)
-		ON CONFLICT (id) DO UPDATE SET incarnation = l.incarnation + 1
-		RETURNING incarnation`
-	if err := db.GetContext(ctx, &l.incarnation, take, id); err != nil {
+		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)
+		ON CONFLICT (id) DO UPDATE SET incarnation = EXCLUDED.incarnation`
+	if _, err := db.ExecContext(ctx, take, id, l.incarnation); err != nil {
 		_ = db.Close()
 		return nil, away(fmt.Sprintf("take lane %d", id), err)
 	}
 	return l, nil
+}
+
+// FenceLanes ends the incarnation of every lane there ever was, so that no
+// transaction of an earlier server can commit, whatever lanes that one had.
+func (s *Store) FenceLanes(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, `UPDATE postbox.lanes SET incarnation = $1`, newIncarnation())
+	return away("fence lanes", err)
+}
+
+// newIncarnation is a number that no other server uses.
+func newIncarnation() int64 { return rand.Int64() }
+
+// connect returns the lane's connection.
+func (l *Lane) connect(ctx context.Context) (*sql.Conn, error) {
+	if l.conn == nil {
+		conn, err := l.db.Conn(ctx)
+		if err != nil {
+			return nil, away(fmt.Sprintf("connect lane %d", l.id), err)
+		}
+		l.conn = conn
+	}
+	return l.conn, nil
 }
 
 // Close ends the lane's connection.
@@ -74,79 +105,102 @@ func (l *Lane) Close() error {
 	return l.db.Close()
 }
 
-// drop forgets the prepared statement, whose connection is gone.
+// drop gives the lane's connection up, for good: it is not used again.
 func (l *Lane) drop() {
 	if l.statement != nil {
 		_ = l.statement.Close()
 		l.statement = nil
 	}
+	if l.conn != nil {
+		_ = l.conn.Raw(func(any) error { return driver.ErrBadConn })
+		_ = l.conn.Close()
+		l.conn = nil
+	}
 }
 
 // refence raises the lane's incarnation. It waits for the lane's last
 // transaction, whose share lock on the row it needs; afterwards that one has
-// committed or never will.
+// committed or never will. It may be repeated when its own outcome is unknown:
+// the number it raises to is chosen once.
 func (l *Lane) refence(ctx context.Context) error {
-	const raise = `UPDATE postbox.lanes SET incarnation = incarnation + 1 WHERE id = $1 AND incarnation = $2 RETURNING incarnation`
-	err := l.db.GetContext(ctx, &l.incarnation, raise, l.id, l.incarnation)
-	if errors.Is(err, sql.ErrNoRows) {
+	if l.next == 0 {
+		l.next = newIncarnation()
+	}
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	const raise = `UPDATE postbox.lanes SET incarnation = $3 WHERE id = $1 AND incarnation IN ($2, $3)`
+	result, err := conn.ExecContext(ctx, raise, l.id, l.incarnation, l.next)
+	if err != nil {
+		return away(fmt.Sprintf("fence lane %d", l.id), err)
+	}
+	if n, err := result.RowsAffected(); err == nil && n == 0 {
 		return l.fenced
 	}
-	return away(fmt.Sprintf("fence lane %d", l.id), err)
+	l.incarnation, l.next = l.next, 0
+	return nil
 }
 
 // settleUnsure finds out whether the batch whose outcome is unknown was
 // committed, and if so fills in its numbers: fence first, then look. It
 // reports true when it was.
 func (l *Lane) settleUnsure(ctx context.Context) (bool, error) {
+	committed, err := l.lookUnsure(ctx)
+	if err == nil {
+		l.unsure = nil
+		return committed, nil
+	}
+	if errors.Is(err, l.fenced) {
+		return false, err
+	}
+	// Whatever it is, the outcome is still unknown and must be asked for again.
+	l.drop()
+	return false, &unavailable{"settle a batch of unknown outcome", err}
+}
+
+func (l *Lane) lookUnsure(ctx context.Context) (bool, error) {
 	if err := l.refence(ctx); err != nil {
 		return false, err
 	}
-	b := l.unsure
-	ids := make([]string, len(b.Publishes))
-	for i, p := range b.Publishes {
+	publishes := unused(l.unsure.Publishes)
+	ids := make([]string, len(publishes))
+	for i, p := range publishes {
 		ids[i] = p.Message.ID.String()
 	}
 	const look = `
-		SELECT u.ord - 1, m.conversation_id, m.seq, m.sender_inbox_seq, m.sent_at
+		SELECT u.ord - 1, m.seq, m.sender_inbox_seq, m.sent_at
 		  FROM unnest($1::uuid[]) WITH ORDINALITY AS u (id, ord)
 		  JOIN postbox.messages m ON m.id = u.id`
-	rows, err := l.db.QueryContext(ctx, look, pq.Array(ids))
+	rows, err := l.conn.QueryContext(ctx, look, pq.Array(ids))
 	if err != nil {
-		return false, away("look for a batch of unknown outcome", err)
+		return false, err
 	}
 	defer rows.Close()
 	found := 0
 	for rows.Next() {
 		var i int
-		m := postbox.Message{}
+		var seq postbox.Seq
 		var own postbox.InboxSeq
-		if err := rows.Scan(&i, &m.Conversation, &m.Seq, &own, &m.SentAt); err != nil {
-			return false, away("look for a batch of unknown outcome", err)
+		var at time.Time
+		if err := rows.Scan(&i, &seq, &own, &at); err != nil {
+			return false, err
 		}
-		p := b.Publishes[i]
-		p.Message.Seq, p.Message.SentAt, p.InboxSeq = m.Seq, m.SentAt, own
+		publishes[i].Numbered(seq, own, at)
 		found++
 	}
-	if err := rows.Err(); err != nil {
-		return false, away("look for a batch of unknown outcome", err)
-	}
-	if found == 0 {
-		l.unsure = nil
-		return false, nil
-	}
-	if err := l.numberRecipients(ctx, b); err != nil {
+	if err := rows.Err(); err != nil || found == 0 {
 		return false, err
 	}
-	l.unsure = nil
-	return true, nil
+	return true, l.numberRecipients(ctx, publishes)
 }
 
 // numberRecipients reads the numbers that a committed batch took in its
 // recipients' inboxes.
-func (l *Lane) numberRecipients(ctx context.Context, b *postbox.Batch) error {
+func (l *Lane) numberRecipients(ctx context.Context, publishes []*postbox.Publish) error {
 	var users, conversations, seqs []int64
 	var of []*postbox.Publish
-	for _, p := range b.Publishes {
+	for _, p := range publishes {
 		p.InboxSeqs = make([]postbox.InboxSeq, 0, len(p.Recipients))
 		for _, r := range p.Recipients {
 			users = append(users, int64(r))
@@ -166,15 +220,24 @@ func (l *Lane) numberRecipients(ctx context.Context, b *postbox.Batch) error {
 		          AND e.conversation_id = u.conversation_id AND e.seq = u.seq
 		        ORDER BY e.inbox_seq DESC LIMIT 1) i
 		 ORDER BY u.ord`
-	var numbers []int64
-	if err := l.db.SelectContext(ctx, &numbers, look, pq.Array(users), pq.Array(conversations), pq.Array(seqs)); err != nil {
-		return away("read the numbers of a committed batch", err)
+	rows, err := l.conn.QueryContext(ctx, look, pq.Array(users), pq.Array(conversations), pq.Array(seqs))
+	if err != nil {
+		return err
 	}
-	if len(numbers) != len(of) {
-		return fmt.Errorf("read the numbers of a committed batch: %d of %d found", len(numbers), len(of))
+	defer rows.Close()
+	i := 0
+	for ; rows.Next() && i < len(of); i++ {
+		var n postbox.InboxSeq
+		if err := rows.Scan(&n); err != nil {
+			return err
+		}
+		of[i].InboxSeqs = append(of[i].InboxSeqs, n)
 	}
-	for i, n := range numbers {
-		of[i].InboxSeqs = append(of[i].InboxSeqs, postbox.InboxSeq(n))
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if i != len(of) {
+		return fmt.Errorf("%d of %d inbox entries of a committed batch found", i, len(of))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // ownerLock is the advisory lock that the one server of a database holds.
@@ -22,16 +23,22 @@ func (s *Store) Own(ctx context.Context) (io.Closer, error) {
 	if err != nil {
 		return nil, away("take the database", err)
 	}
-	var got bool
-	if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(ownerLock)).Scan(&got); err != nil {
-		_ = conn.Close()
-		return nil, away("take the database", err)
+	// PostgreSQL notices a moment later that an owner has gone.
+	for tries := 20; ; tries-- {
+		var got bool
+		if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(ownerLock)).Scan(&got); err != nil {
+			_ = conn.Close()
+			return nil, away("take the database", err)
+		}
+		if got {
+			return conn, nil
+		}
+		if tries == 0 {
+			_ = conn.Close()
+			return nil, ErrOwned
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	if !got {
-		_ = conn.Close()
-		return nil, ErrOwned
-	}
-	return conn, nil
 }
 
 // Durability is what PostgreSQL says of its settings on a connection like the

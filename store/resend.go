@@ -6,30 +6,29 @@ import (
 	"postbox"
 )
 
-// SentPublishes reads the records of the last publishes of a device, newest
-// first, by which its re-sends are recognised: at most limit, and none older
-// than 24 hours.
-func (s *Store) SentPublishes(ctx context.Context, user postbox.UserID, device string, limit int) ([]postbox.SentPublish, error) {
+// SentPublish reads the record of the last publish of a device under a packet
+// id, by which a re-send is recognised; nil if there is none of the last 24
+// hours.
+func (s *Store) SentPublish(ctx context.Context, user postbox.UserID, device string, packetID uint16) (*postbox.SentPublish, error) {
 	const read = `
 		SELECT packet_id, qos, id, seq, sender_inbox_seq, sent_at, digest
 		  FROM postbox.messages
-		 WHERE sender_id = $1 AND device = $2 AND packet_id IS NOT NULL
+		 WHERE sender_id = $1 AND device = $2 AND packet_id = $3
 		   AND sent_at > now() - interval '24 hours'
-		 ORDER BY id DESC LIMIT $3`
-	rows, err := s.db.QueryContext(ctx, read, user, device, limit)
+		 ORDER BY id DESC LIMIT 1`
+	rows, err := s.db.QueryContext(ctx, read, user, device, int(packetID))
 	if err != nil {
-		return nil, away("read sent publishes", err)
+		return nil, away("read a sent publish", err)
 	}
 	defer rows.Close()
-	var all []postbox.SentPublish
-	for rows.Next() {
-		var p postbox.SentPublish
-		if p.Stored, err = scanStored(rows, &p.PacketID, &p.QoS); err != nil {
-			return nil, away("read sent publishes", err)
-		}
-		all = append(all, p)
+	if !rows.Next() {
+		return nil, away("read a sent publish", rows.Err())
 	}
-	return all, away("read sent publishes", rows.Err())
+	var p postbox.SentPublish
+	if p.Stored, err = scanStored(rows, &p.PacketID, &p.QoS); err != nil {
+		return nil, away("read a sent publish", err)
+	}
+	return &p, away("read a sent publish", rows.Close())
 }
 
 // OpenPublishes reads the QoS 2 publishes of a session between PUBREC and

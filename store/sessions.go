@@ -16,6 +16,7 @@ type Session struct {
 	Device        postbox.DeviceID
 	Cursor        postbox.InboxSeq // -1 before its first subscription
 	Epoch         postbox.Epoch
+	Known         postbox.MessageID // the device knows that its messages up to here are stored
 	Present       bool // it was there before this connection
 	Subscriptions []Subscription
 }
@@ -54,10 +55,11 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		ID      postbox.DeviceID `db:"id"`
 		Cursor  postbox.InboxSeq `db:"cursor"`
 		Epoch   postbox.Epoch    `db:"epoch"`
+		Known   string           `db:"known_id"`
 		Expired bool             `db:"expired"`
 	}
 	const find = `
-		SELECT id, cursor, epoch,
+		SELECT id, cursor, epoch, known_id,
 		       coalesce(disconnected_at + expires_after * interval '1 second' < now(), false) AS expired
 		  FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE`
 	err = tx.GetContext(ctx, &old, find, r.User, r.ClientID)
@@ -75,6 +77,9 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 	switch {
 	case found:
 		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: true}
+		if session.Known, err = postbox.ParseMessageID(old.Known); err != nil {
+			return Session{}, err
+		}
 		const touch = `UPDATE postbox.devices SET connected_at = now(), disconnected_at = NULL, expires_after = $2, protocol = $3 WHERE id = $1`
 		if _, err := tx.ExecContext(ctx, touch, old.ID, int64(r.Life/time.Second), r.Protocol); err != nil {
 			return Session{}, away("resume session", err)
@@ -115,10 +120,11 @@ func forgetExcess(ctx context.Context, tx execer, user postbox.UserID, limit int
 }
 
 // CloseSession notes that a device's connection has ended, and how long its
-// session lives from now. A life of zero forgets it.
-func (s *Store) CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration) error {
-	statement := `UPDATE postbox.devices SET disconnected_at = now(), expires_after = $2 WHERE id = $1`
-	args := []any{device, int64(life / time.Second)}
+// session lives from now. A life of zero forgets it. known is the newest of its
+// messages of which the device has shown to know that they are stored.
+func (s *Store) CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration, known postbox.MessageID) error {
+	statement := `UPDATE postbox.devices SET disconnected_at = now(), expires_after = $2, known_id = $3 WHERE id = $1`
+	args := []any{device, int64(life / time.Second), known.String()}
 	if life == 0 {
 		statement, args = `DELETE FROM postbox.devices WHERE id = $1`, args[:1]
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
-	_ "github.com/lib/pq" // the driver "postgres"
 )
 
 // Options of Open.
@@ -55,7 +54,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqlx.Open("postgres", dsn)
+	db, err := open(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -40,8 +41,18 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	u.o.MQTT(websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+	u.o.MQTT(&conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c})
 }
+
+// conn is a WebSocket as a stream. Its Close does not wait for the peer's
+// good-bye: MQTT has its own.
+type conn struct {
+	net.Conn
+	ws *websocket.Conn
+}
+
+// Close ends the connection at once.
+func (c *conn) Close() error { return c.ws.CloseNow() }
 
 // allowed reports whether a page of the request's origin may connect: none
 // given, our own, or listed.

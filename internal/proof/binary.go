@@ -16,6 +16,10 @@ var builds struct {
 	paths map[string]string
 }
 
+// overlay names a file for go build -overlay: the proofs run on Postbox with
+// some of its source replaced, to show that they fail on a mutant.
+var overlay = os.Getenv("POSTBOX_PROOF_OVERLAY")
+
 // goBinary builds a program once per test run and returns its path. Main
 // removes it.
 func goBinary(t testing.TB, pkg string, race bool) string {
@@ -40,6 +44,9 @@ func goBinary(t testing.TB, pkg string, race bool) string {
 	args := []string{"build", "-o", path}
 	if race {
 		args = append(args, "-race")
+	}
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
 	}
 	if out, err := exec.Command(tool(t, "go"), append(args, pkg)...).CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)

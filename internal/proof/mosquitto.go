@@ -172,13 +172,15 @@ func (m Mosquitto) start(t testing.TB, program string, args []string, onLine fun
 		_ = cmd.Wait()
 	}()
 	t.Cleanup(func() {
+		ended := "still running"
 		select {
 		case <-p.ended:
-			t.Logf("%s had ended: %v", program, p.cmd.ProcessState)
+			ended = p.cmd.ProcessState.String()
 		default:
 		}
 		p.Stop()
 		if lines := p.Lines(); t.Failed() {
+			t.Logf("%s: %s", program, ended)
 			t.Logf("the last that %s said:\n%s", program, strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	})

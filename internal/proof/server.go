@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -109,9 +110,11 @@ func freeAddress(t testing.TB) string {
 // given are the ports that freeAddress gave in this process.
 var given = map[int]bool{}
 
-// env is the environment of the server and of the command line beside it.
+// env is the environment of the server and of the command line beside it. Our
+// own POSTBOX_… variables are not for them: an unknown one is an error.
 func (s *Server) env() []string {
-	env := append(os.Environ(),
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "POSTBOX_") })
+	env = append(env,
 		"POSTBOX_LISTEN_MQTT="+s.MQTT, "POSTBOX_LISTEN_HTTP="+s.HTTP, "POSTBOX_LISTEN_PRIVATE="+s.Private,
 		"POSTBOX_LIMITS_PUBLISH_RATE=0",
 	)

@@ -39,9 +39,10 @@ type pair struct {
 }
 
 func (p *pair) close() {
-	p.once.Do(func() { close(p.cut) })
 	p.client.Close()
 	p.server.Close()
+	// Last: what is held back must not get out.
+	p.once.Do(func() { close(p.cut) })
 }
 
 // StartTap puts a tap before the server at these TCP and HTTP addresses. The

@@ -124,7 +124,7 @@ COMMENT ON COLUMN postbox.messages.ref IS 'The app''s own JSON object, byte for 
 COMMENT ON COLUMN postbox.messages.body IS 'Payload bytes exactly as sent.';
 CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages (sender_id, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
-CREATE INDEX messages_resend ON postbox.messages (sender_id, device, id) WHERE packet_id IS NOT NULL;
+CREATE INDEX messages_resend ON postbox.messages (sender_id, device, packet_id, id) WHERE packet_id IS NOT NULL;
 
 CREATE TABLE postbox.events (
     id              uuid PRIMARY KEY,
@@ -162,11 +162,13 @@ CREATE TABLE postbox.devices (
     connected_at   timestamptz NOT NULL DEFAULT now(),
     disconnected_at timestamptz,
     expires_after  bigint NOT NULL,
+    known_id       uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
     will           jsonb,
     CONSTRAINT devices_client_key UNIQUE (user_id, client_id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 COMMENT ON TABLE postbox.devices IS 'MQTT sessions. A device without a session has no row.';
 COMMENT ON COLUMN postbox.devices.cursor IS 'Highest inbox_seq up to which all is acknowledged or spared; -1 before the first subscription.';
+COMMENT ON COLUMN postbox.devices.known_id IS 'The device has shown to know that its messages up to this id are stored: it does not send them again.';
 COMMENT ON COLUMN postbox.devices.disconnected_at IS 'NULL while connected (or since its server was killed).';
 COMMENT ON COLUMN postbox.devices.expires_after IS 'Seconds after disconnected_at when the session ends.';
 

@@ -1,0 +1,73 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"postbox/configs"
+	"postbox/internal/pgtest"
+)
+
+// exhausted fails its first accepts as a listener does that finds no free file
+// descriptor.
+type exhausted struct {
+	net.Listener
+	failures atomic.Int32
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.failures.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.Addr(), Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+// Accepting goes on after an error; Mochi's own listener would end for good.
+func TestAcceptGoesOnAfterAnError(t *testing.T) {
+	t.Parallel()
+	c := configs.Default()
+	c.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
+	s, err := New(t.Context(), Options{Config: c, DatabaseURL: pgtest.New(t), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("shutdown: %v", err)
+		}
+	}()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &exhausted{Listener: inner}
+	l.failures.Store(3)
+	s.work.Go(func() { s.door.accept(l) })
+	defer l.Close()
+
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	// An anonymous CONNECT of 3.1.1 is answered with 4.
+	if _, err := conn.Write([]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, 1, 'x'}); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	answer := make([]byte, 4)
+	if _, err := io.ReadFull(conn, answer); err != nil || answer[0] != 0x20 || answer[3] != 4 {
+		t.Errorf("answered with % x, %v", answer, err)
+	}
+}

@@ -1,0 +1,205 @@
+package broker_test
+
+import (
+	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// durable is a login with a session that outlives the connection.
+func durable(version byte, user, id string) login {
+	l := login{version: version, user: user, id: id}
+	if version == 5 {
+		l.props = expiry(3600)
+	}
+	return l
+}
+
+// release sends PUBREL and waits for the PUBCOMP.
+func (c *wire) release(id uint16) {
+	c.t.Helper()
+	c.pubrel(id)
+	if comp := c.expect(packets.Pubcomp); comp.PacketID != id || comp.ReasonCode != 0 {
+		c.t.Errorf("PUBCOMP of %d with %#x, want %d", comp.PacketID, comp.ReasonCode, id)
+	}
+}
+
+func TestQoS2(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const open = `SELECT count(*) FROM postbox.open_publishes o JOIN postbox.devices d ON d.id = o.device_id
+		JOIN postbox.users u ON u.id = d.user_id WHERE u.name = $1`
+	versions(t, func(t *testing.T, v byte) {
+		alice, bob := w.user("alice"), w.user("bob")
+		c := w.connect(t, durable(v, alice, "phone"))
+		p := publication{id: 7, qos: 2, topic: "inbox/" + bob, body: "exactly"}
+		c.publish(p)
+		first := c.expect(packets.Pubrec)
+		if n := w.number(open, alice); n != 1 {
+			t.Errorf("%d open ids when the PUBREC arrived, want 1", n)
+		}
+
+		// Until PUBREL the same is the same, whatever DUP says.
+		for _, dup := range []bool{true, false, true} {
+			p.dup = dup
+			c.publish(p)
+			again := c.expect(packets.Pubrec)
+			checkDuplicate(t, v, first, again)
+		}
+		c.release(7)
+		if n := w.number(open, alice); n != 0 {
+			t.Errorf("%d open ids when the PUBCOMP arrived", n)
+		}
+		if n := w.stored(alice, p.body); n != 1 {
+			t.Errorf("stored %d times", n)
+		}
+		c.release(7) // the PUBCOMP was lost
+		c.release(4711)
+
+		// Afterwards the same is another message.
+		p.dup = false
+		c.publish(p)
+		if other := c.expect(packets.Pubrec); v == 5 && properties(other)["id"] == properties(first)["id"] {
+			t.Error("a new message was taken for the one that was released")
+		}
+		c.release(7)
+		if n := w.stored(alice, p.body); n != 2 {
+			t.Errorf("stored %d times, want 2", n)
+		}
+		c.quiet()
+	})
+}
+
+// checkDuplicate compares the acknowledgements of a publish and its re-send.
+func checkDuplicate(t *testing.T, version byte, first, again packets.Packet) {
+	t.Helper()
+	if again.PacketID != first.PacketID || again.ReasonCode != 0 {
+		t.Errorf("the re-send of %d is answered with %d, %#x", first.PacketID, again.PacketID, again.ReasonCode)
+	}
+	if version < 5 {
+		return
+	}
+	a, b := properties(first), properties(again)
+	if a["id"] == "" || a["id"] != b["id"] || a["seq"] != b["seq"] || a["duplicate"] != "" || b["duplicate"] != "true" {
+		t.Errorf("the re-send of %v is answered with %v", a, b)
+	}
+}
+
+// An id is open from PUBREC to PUBREL, also while the device or the server is
+// away.
+func TestQoS2AcrossReconnects(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, between := range map[string]func(c *wire){
+		"line cut":          (*wire).vanish,
+		"server restarted":  func(*wire) { w.restart() },
+		"device says leave": (*wire).leave,
+	} {
+		t.Run(name, func(t *testing.T) {
+			versions(t, func(t *testing.T, v byte) {
+				alice, bob := w.user("alice"), w.user("bob")
+				l := durable(v, alice, "phone")
+				c := w.connect(t, l)
+				p := publication{id: 7, qos: 2, topic: "inbox/" + bob, body: "exactly"}
+				c.publish(p)
+				first := c.expect(packets.Pubrec)
+				between(c)
+
+				c, ack := w.login(t, l)
+				if !ack.SessionPresent {
+					t.Error("the session is gone")
+				}
+				for _, dup := range []bool{true, false} {
+					p.dup = dup
+					c.publish(p)
+					checkDuplicate(t, v, first, c.expect(packets.Pubrec))
+				}
+				between(c)
+
+				c = w.connect(t, l)
+				c.release(7)
+				between(c)
+
+				c = w.connect(t, l)
+				c.release(7) // again: the PUBCOMP did not arrive
+				p.dup = false
+				c.publish(p)
+				c.expect(packets.Pubrec)
+				c.release(7)
+				if n := w.stored(alice, p.body); n != 2 {
+					t.Errorf("stored %d times, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+func TestPubcompFollowsCommit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	versions(t, func(t *testing.T, v byte) {
+		alice := w.user("alice")
+		c := w.connect(t, durable(v, alice, "phone"))
+		c.publish(publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "x"})
+		c.expect(packets.Pubrec)
+		release := w.holdCommits()
+		c.pubrel(7)
+		w.awaitBlocked(1)
+		c.quiet()
+		release()
+		c.expect(packets.Pubcomp)
+	})
+}
+
+// Without a session a QoS 2 publish works just so, but ends with the connection.
+func TestQoS2WithoutSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	versions(t, func(t *testing.T, v byte) {
+		alice := w.user("alice")
+		l := login{version: v, user: alice, id: "phone", clean: true}
+		c := w.connect(t, l)
+		p := publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "x"}
+		c.publish(p)
+		first := c.expect(packets.Pubrec)
+		c.publish(p)
+		checkDuplicate(t, v, first, c.expect(packets.Pubrec))
+		c.vanish()
+		c = w.connect(t, l)
+		c.publish(p) // DUP 0, and no session: another one
+		c.expect(packets.Pubrec)
+		c.release(7)
+		if n := w.stored(alice, p.body); n != 2 {
+			t.Errorf("stored %d times, want 2", n)
+		}
+	})
+}
+
+// A key is exact at QoS 2 as well, and its id is open like any other.
+func TestQoS2WithKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.user("alice"), w.user("bob")
+	l := durable(5, alice, "phone")
+	c := w.connect(t, l)
+	p := publication{id: 7, qos: 2, topic: "inbox/" + bob + "/k1", body: "x"}
+	c.publish(p)
+	first := c.expect(packets.Pubrec)
+	c.release(7)
+	p.id = 8
+	c.publish(p)
+	again := c.expect(packets.Pubrec)
+	again.PacketID = 7
+	checkDuplicate(t, 5, first, again)
+	c.vanish()
+	c = w.connect(t, l)
+	p.dup = true
+	c.publish(p)
+	again = c.expect(packets.Pubrec)
+	again.PacketID = 7
+	checkDuplicate(t, 5, first, again)
+	c.release(8)
+	if n := w.stored(alice, p.body); n != 1 {
+		t.Errorf("stored %d times", n)
+	}
+}

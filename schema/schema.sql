@@ -1,0 +1,299 @@
+-- The schema as the migrations leave it, for reading and for review: what a
+-- change of the migrations does shows here. It is listed from the catalogs;
+-- bodies of functions are in the migrations and stand here as their MD5.
+-- Written by: go test ./schema -update
+
+CREATE SEQUENCE postbox.control_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
+CREATE SEQUENCE postbox.devices_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
+CREATE SEQUENCE postbox.log_id AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
+CREATE SEQUENCE postbox.schema_version_id_seq AS integer START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 2147483647;
+
+CREATE TABLE postbox.blocks (
+    user_id bigint NOT NULL,
+    blocked_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now()
+);
+ALTER TABLE postbox.blocks ADD CONSTRAINT blocks_blocked_id_fkey FOREIGN KEY (blocked_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+ALTER TABLE postbox.blocks ADD CONSTRAINT blocks_pkey PRIMARY KEY (user_id, blocked_id);
+ALTER TABLE postbox.blocks ADD CONSTRAINT blocks_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+COMMENT ON TABLE postbox.blocks IS 'user_id takes nothing from blocked_id.';
+
+CREATE TABLE postbox.control (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    kind text NOT NULL,
+    user_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now()
+);
+ALTER TABLE postbox.control ADD CONSTRAINT control_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.control IS 'What other processes tell the servers: disabled, password, revoked … with NOTIFY postbox_control.';
+
+CREATE TABLE postbox.conversations (
+    id bigint NOT NULL DEFAULT nextval('postbox.log_id'::regclass),
+    user_low bigint,
+    user_high bigint,
+    room text,
+    title text NOT NULL DEFAULT ''::text,
+    public boolean NOT NULL DEFAULT false,
+    history text NOT NULL DEFAULT 'all'::text,
+    members bigint NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    deleted_at timestamp with time zone
+);
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_history_known CHECK ((history = ANY (ARRAY['all'::text, 'joined'::text])));
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_kind CHECK ((((room IS NULL) AND (user_low IS NOT NULL) AND (user_high IS NOT NULL) AND (user_low <= user_high)) OR ((room IS NOT NULL) AND (user_low IS NULL) AND (user_high IS NULL))));
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_pair_key UNIQUE (user_low, user_high);
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_pkey PRIMARY KEY (id);
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_room_key UNIQUE (room);
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_user_high_fkey FOREIGN KEY (user_high) REFERENCES postbox.users(id);
+ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_user_low_fkey FOREIGN KEY (user_low) REFERENCES postbox.users(id);
+CREATE INDEX conversations_user_high ON postbox.conversations USING btree (user_high) WHERE (room IS NULL);
+COMMENT ON TABLE postbox.conversations IS 'A pair of users (low id, high id; the same twice for notes to oneself), or a room.';
+COMMENT ON COLUMN postbox.conversations.members IS 'Version of a room''s membership: grows with each change, under the lock of its log.';
+
+CREATE TABLE postbox.devices (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    user_id bigint NOT NULL,
+    client_id text NOT NULL,
+    cursor bigint NOT NULL DEFAULT '-1'::integer,
+    epoch text NOT NULL,
+    protocol smallint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    connected_at timestamp with time zone NOT NULL DEFAULT now(),
+    disconnected_at timestamp with time zone,
+    expires_after bigint NOT NULL,
+    known_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
+    will jsonb
+) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, fillfactor=60);
+ALTER TABLE postbox.devices ADD CONSTRAINT devices_client_key UNIQUE (user_id, client_id);
+ALTER TABLE postbox.devices ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
+ALTER TABLE postbox.devices ADD CONSTRAINT devices_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+COMMENT ON TABLE postbox.devices IS 'MQTT sessions. A device without a session has no row.';
+COMMENT ON COLUMN postbox.devices.cursor IS 'Highest inbox_seq up to which all is acknowledged or spared; -1 before the first subscription.';
+COMMENT ON COLUMN postbox.devices.disconnected_at IS 'NULL while connected (or since its server was killed).';
+COMMENT ON COLUMN postbox.devices.expires_after IS 'Seconds after disconnected_at when the session ends.';
+COMMENT ON COLUMN postbox.devices.known_id IS 'The device has shown to know that its messages up to this id are stored: it does not send them again.';
+
+CREATE TABLE postbox.epochs (
+    epoch text NOT NULL,
+    system_identifier text NOT NULL,
+    timeline bigint NOT NULL,
+    database_oid bigint NOT NULL,
+    table_oid bigint NOT NULL,
+    began_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE postbox.epochs ADD CONSTRAINT epochs_pkey PRIMARY KEY (epoch);
+COMMENT ON TABLE postbox.epochs IS 'Lineages of this database; the newest is in force.';
+
+CREATE TABLE postbox.events (
+    id uuid NOT NULL,
+    conversation_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    kind smallint NOT NULL,
+    actor_id bigint NOT NULL,
+    happened_at timestamp with time zone NOT NULL,
+    idempotency_key text,
+    data jsonb,
+    body bytea
+);
+ALTER TABLE postbox.events ADD CONSTRAINT events_kind_known CHECK (((kind >= 1) AND (kind <= 4)));
+ALTER TABLE postbox.events ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.events IS 'What is in an inbox besides messages: 1 edit, 2 retract, 3 read, 4 room. seq is that of the message it is about.';
+
+CREATE TABLE postbox.inbox (
+    user_id bigint NOT NULL,
+    inbox_seq bigint NOT NULL,
+    conversation_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    kind smallint NOT NULL DEFAULT 0,
+    event_id uuid
+);
+ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq);
+COMMENT ON TABLE postbox.inbox IS 'One narrow row per entry and user: kind 0 is the message (conversation_id, seq), others name their event.';
+
+CREATE TABLE postbox.lanes (
+    id integer NOT NULL,
+    incarnation bigint NOT NULL
+);
+ALTER TABLE postbox.lanes ADD CONSTRAINT lanes_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.lanes IS 'Fence of each writer: a transaction of an older incarnation can no longer commit.';
+
+CREATE TABLE postbox.logs (
+    id bigint NOT NULL,
+    head bigint NOT NULL DEFAULT 0,
+    stamped_at timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
+) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, fillfactor=40);
+ALTER TABLE postbox.logs ADD CONSTRAINT logs_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its last number.';
+COMMENT ON COLUMN postbox.logs.id IS 'users.id of an inbox, conversations.id of a conversation; both from log_id.';
+COMMENT ON COLUMN postbox.logs.stamped_at IS 'Last sent_at of the log: time never decreases in it.';
+
+CREATE TABLE postbox.memberships (
+    conversation_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    joined_seq bigint NOT NULL,
+    left_seq bigint
+);
+ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_conversation_id_fkey FOREIGN KEY (conversation_id) REFERENCES postbox.conversations(id) ON DELETE CASCADE;
+ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_pkey PRIMARY KEY (conversation_id, user_id, joined_seq);
+ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_role_known CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'reader'::text])));
+ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id);
+CREATE UNIQUE INDEX memberships_current ON postbox.memberships USING btree (conversation_id, user_id) WHERE (left_seq IS NULL);
+CREATE INDEX memberships_user ON postbox.memberships USING btree (user_id) WHERE (left_seq IS NULL);
+COMMENT ON TABLE postbox.memberships IS 'Intervals of room membership: messages with joined_seq < seq, and seq <= left_seq once left.';
+
+CREATE TABLE postbox.messages (
+    conversation_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    sender_id bigint NOT NULL,
+    sender_inbox_seq bigint NOT NULL,
+    sent_at timestamp with time zone NOT NULL,
+    id uuid NOT NULL,
+    expires_at timestamp with time zone,
+    edited_at timestamp with time zone,
+    retracted_at timestamp with time zone,
+    packet_id integer,
+    qos smallint NOT NULL DEFAULT 0,
+    digest bytea NOT NULL,
+    idempotency_key text,
+    device text,
+    content_type text,
+    ref text,
+    body bytea NOT NULL
+);
+ALTER TABLE postbox.messages ADD CONSTRAINT messages_id_key UNIQUE (id);
+ALTER TABLE postbox.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq);
+CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (sender_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+CREATE INDEX messages_resend ON postbox.messages USING btree (sender_id, device, packet_id, id) WHERE (packet_id IS NOT NULL);
+COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
+COMMENT ON COLUMN postbox.messages.packet_id IS 'MQTT packet id of a QoS 1 or 2 publish, for the re-send rule; NULL once it cannot come again, and for other ways in.';
+COMMENT ON COLUMN postbox.messages.digest IS 'First 16 bytes of SHA-256 over destination, content type, ref, expiry and body.';
+COMMENT ON COLUMN postbox.messages.device IS 'Sending MQTT client id.';
+COMMENT ON COLUMN postbox.messages.content_type IS 'NULL: text/plain if the body is UTF-8, else application/octet-stream.';
+COMMENT ON COLUMN postbox.messages.ref IS 'The app''s own JSON object, byte for byte.';
+COMMENT ON COLUMN postbox.messages.body IS 'Payload bytes exactly as sent.';
+
+CREATE TABLE postbox.open_publishes (
+    device_id bigint NOT NULL,
+    packet_id integer NOT NULL,
+    message_id uuid NOT NULL,
+    digest bytea NOT NULL
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, fillfactor=60);
+ALTER TABLE postbox.open_publishes ADD CONSTRAINT open_publishes_device_id_fkey FOREIGN KEY (device_id) REFERENCES postbox.devices(id) ON DELETE CASCADE;
+ALTER TABLE postbox.open_publishes ADD CONSTRAINT open_publishes_pkey PRIMARY KEY (device_id, packet_id);
+COMMENT ON TABLE postbox.open_publishes IS 'QoS 2 packet ids between PUBREC and PUBREL.';
+
+CREATE TABLE postbox.positions (
+    conversation_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    read_seq bigint NOT NULL DEFAULT 0
+) WITH (fillfactor=70);
+ALTER TABLE postbox.positions ADD CONSTRAINT positions_conversation_id_fkey FOREIGN KEY (conversation_id) REFERENCES postbox.conversations(id) ON DELETE CASCADE;
+ALTER TABLE postbox.positions ADD CONSTRAINT positions_pkey PRIMARY KEY (conversation_id, user_id);
+ALTER TABLE postbox.positions ADD CONSTRAINT positions_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+COMMENT ON TABLE postbox.positions IS 'How far a user has read in a conversation; it only grows.';
+
+CREATE TABLE postbox.schema_version (
+    id integer NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+    version_id bigint NOT NULL,
+    is_applied boolean NOT NULL,
+    tstamp timestamp without time zone NOT NULL DEFAULT now()
+);
+ALTER TABLE postbox.schema_version ADD CONSTRAINT schema_version_pkey PRIMARY KEY (id);
+
+CREATE TABLE postbox.search (
+    message_id uuid NOT NULL,
+    conversation_id bigint NOT NULL,
+    seq bigint NOT NULL,
+    sender_id bigint NOT NULL,
+    sent_at timestamp with time zone NOT NULL,
+    terms tsvector NOT NULL
+);
+ALTER TABLE postbox.search ADD CONSTRAINT search_pkey PRIMARY KEY (message_id);
+CREATE INDEX search_terms ON postbox.search USING gin (terms);
+COMMENT ON TABLE postbox.search IS 'Search terms, filled behind the log by the indexer.';
+
+CREATE TABLE postbox.signing_keys (
+    id text NOT NULL,
+    secret bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now()
+);
+ALTER TABLE postbox.signing_keys ADD CONSTRAINT signing_keys_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.signing_keys IS 'Keys of our own access tokens; the newest signs.';
+
+CREATE TABLE postbox.subscriptions (
+    device_id bigint NOT NULL,
+    filter text NOT NULL,
+    qos smallint NOT NULL,
+    no_local boolean NOT NULL DEFAULT false,
+    raw boolean NOT NULL DEFAULT false,
+    identifier integer NOT NULL DEFAULT 0
+);
+ALTER TABLE postbox.subscriptions ADD CONSTRAINT subscriptions_device_id_fkey FOREIGN KEY (device_id) REFERENCES postbox.devices(id) ON DELETE CASCADE;
+ALTER TABLE postbox.subscriptions ADD CONSTRAINT subscriptions_pkey PRIMARY KEY (device_id, filter);
+COMMENT ON COLUMN postbox.subscriptions.raw IS 'Deliveries carry the sender''s bytes as payload (form=raw).';
+
+CREATE TABLE postbox.users (
+    id bigint NOT NULL DEFAULT nextval('postbox.log_id'::regclass),
+    name text NOT NULL,
+    display_name text NOT NULL DEFAULT ''::text,
+    password_hash text NOT NULL DEFAULT ''::text,
+    admin boolean NOT NULL DEFAULT false,
+    receipts boolean NOT NULL DEFAULT true,
+    accept text NOT NULL DEFAULT 'everyone'::text,
+    delivered_seq bigint NOT NULL DEFAULT 0,
+    tokens_valid_after timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    seen_at timestamp with time zone,
+    disabled_at timestamp with time zone,
+    erased_at timestamp with time zone
+) WITH (fillfactor=80);
+ALTER TABLE postbox.users ADD CONSTRAINT users_accept_known CHECK ((accept = ANY (ARRAY['everyone'::text, 'known'::text, 'nobody'::text])));
+ALTER TABLE postbox.users ADD CONSTRAINT users_name_form CHECK ((name ~ '^[a-z0-9][a-z0-9._@-]{0,63}$'::text));
+ALTER TABLE postbox.users ADD CONSTRAINT users_name_key UNIQUE (name);
+ALTER TABLE postbox.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+COMMENT ON COLUMN postbox.users.password_hash IS 'argon2id or bcrypt; empty: no password login.';
+COMMENT ON COLUMN postbox.users.delivered_seq IS 'High-water mark over the user''s devices: highest acknowledged inbox_seq.';
+COMMENT ON COLUMN postbox.users.tokens_valid_after IS 'Tokens issued before this moment are refused.';
+COMMENT ON COLUMN postbox.users.erased_at IS 'The person is gone; the row keeps the name reserved.';
+
+-- FUNCTION postbox.append (
+--     p_lane integer,
+--     p_incarnation bigint,
+--     p_now timestamp with time zone,
+--     p_logs bigint[],
+--     p_counts integer[],
+--     m_log integer[],
+--     m_rank integer[],
+--     m_slog integer[],
+--     m_srank integer[],
+--     m_id uuid[],
+--     m_expires bigint[],
+--     m_packet integer[],
+--     m_qos integer[],
+--     m_key text[],
+--     m_device text[],
+--     m_type text[],
+--     m_ref text[],
+--     m_offset integer[],
+--     m_length integer[],
+--     p_digests bytea,
+--     p_bodies bytea,
+--     p_keyed boolean,
+--     i_log integer[],
+--     i_rank integer[],
+--     i_message integer[],
+--     o_device bigint[],
+--     o_packet integer[],
+--     o_message uuid[],
+--     o_digests bytea,
+--     c_device bigint[],
+--     c_packet integer[],
+--     OUT heads bigint[],
+--     OUT stamps bigint[],
+--     OUT taken integer[]
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body cf4a100c7d65f305db7d4cfc4058ef54
+-- Stores one batch of a lane; called by the writer only.

@@ -1,0 +1,123 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"postbox"
+)
+
+// sent is a publish with a packet id from a device.
+func (w *world) sent(device string, packetID uint16, body string) *postbox.Publish {
+	p := w.publish("alice", "bob", body)
+	p.Message.Device, p.PacketID, p.QoS = device, packetID, 1
+	return p
+}
+
+// The record under a packet id is that of the last publish which used it.
+func TestSentPublish(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	first, other := w.sent("phone", 7, "first"), w.sent("laptop", 7, "other")
+	old, none := w.sent("phone", 8, "old"), w.sent("phone", 0, "none")
+	again := w.sent("phone", 7, "again")
+	w.append(l, first, other, old, none)
+	w.append(l, again)
+	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '24 hours 1 second' WHERE id = $1`, old.Message.ID.String())
+	record := func(p *postbox.Publish) *postbox.SentPublish {
+		return &postbox.SentPublish{PacketID: p.PacketID, QoS: p.QoS, Stored: stored(p)}
+	}
+	for _, test := range []struct {
+		user     postbox.User
+		device   string
+		packetID uint16
+		want     *postbox.SentPublish
+	}{
+		{"alice", "phone", 7, record(again)},
+		{"alice", "laptop", 7, record(other)},
+		{"alice", "phone", 8, nil}, // older than a day
+		{"alice", "phone", 9, nil},
+		{"alice", "phone", 0, nil},
+		{"alice", "tablet", 7, nil},
+		{"bob", "phone", 7, nil},
+	} {
+		got, err := w.store.SentPublish(t.Context(), w.ids[test.user], test.device, test.packetID)
+		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
+			t.Errorf("%s %s %d: %v, -want +got:\n%s", test.user, test.device, test.packetID, err, diff)
+		}
+	}
+}
+
+// QoS 2 ids are open from the batch that opens them to the one that closes
+// them, and end with their session.
+func TestOpenPublishes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	phone, laptop := w.session("alice", "phone").Device, w.session("alice", "laptop").Device
+	one, two := w.publish("alice", "bob", "one"), w.publish("alice", "bob", "two")
+	open := func(d postbox.DeviceID, id uint16, p *postbox.Publish) postbox.OpenPublish {
+		return postbox.OpenPublish{Device: d, PacketID: id, Message: p.Message.ID, Digest: p.Digest}
+	}
+	record := func(id uint16, p *postbox.Publish) postbox.SentPublish {
+		return postbox.SentPublish{PacketID: id, QoS: 2, Stored: stored(p)}
+	}
+	step := func(b postbox.Batch, wantPhone, wantLaptop func() []postbox.SentPublish) {
+		t.Helper()
+		b.Now = time.Now()
+		if err := l.Append(t.Context(), &b); err != nil {
+			t.Fatal(err)
+		}
+		for d, want := range map[postbox.DeviceID]func() []postbox.SentPublish{phone: wantPhone, laptop: wantLaptop} {
+			got, err := w.store.OpenPublishes(t.Context(), d)
+			if diff := cmp.Diff(want(), got); err != nil || diff != "" {
+				t.Errorf("device %d: %v, -want +got:\n%s", d, err, diff)
+			}
+		}
+	}
+	records := func(all ...postbox.SentPublish) func() []postbox.SentPublish {
+		return func() []postbox.SentPublish { return all }
+	}
+	step(postbox.Batch{Publishes: []*postbox.Publish{one, two}, Opened: []postbox.OpenPublish{open(phone, 65_535, one), open(laptop, 65_535, two)}},
+		func() []postbox.SentPublish { return []postbox.SentPublish{record(65_535, one)} },
+		func() []postbox.SentPublish { return []postbox.SentPublish{record(65_535, two)} })
+	// The id is used again without a release having been seen.
+	step(postbox.Batch{Opened: []postbox.OpenPublish{open(phone, 65_535, two)}}, records(record(65_535, two)), records(record(65_535, two)))
+	// Closed, opened and closed again in one batch, and one that was never open.
+	step(postbox.Batch{
+		Closed: []postbox.OpenPublish{{Device: phone, PacketID: 65_535}, {Device: laptop, PacketID: 3}},
+		Opened: []postbox.OpenPublish{open(phone, 1, one)},
+	}, records(record(1, one)), records(record(65_535, two)))
+	// Nothing is opened for a session that has gone, and nobody is hurt by it.
+	w.closeSession(phone, 0)
+	three := w.publish("alice", "bob", "three")
+	step(postbox.Batch{Publishes: []*postbox.Publish{three}, Opened: []postbox.OpenPublish{open(phone, 2, three), open(laptop, 2, three)},
+		Closed: []postbox.OpenPublish{{Device: laptop, PacketID: 65_535}}},
+		records(), func() []postbox.SentPublish { return []postbox.SentPublish{record(2, three)} })
+	w.audit(3)
+}
+
+// A used key opens its id for the message that was stored then.
+func TestOpenPublishBesideUsedKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	device := w.session("alice", "phone").Device
+	first := keyed(w.publish("alice", "bob", "one"), "k")
+	w.append(l, first)
+	again, fresh := keyed(w.publish("alice", "bob", "one"), "k"), w.publish("alice", "bob", "two")
+	b := batch(again, fresh)
+	b.Opened = []postbox.OpenPublish{{Device: device, PacketID: 2, Message: fresh.Message.ID, Digest: fresh.Digest}}
+	if err := l.Append(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.store.OpenPublishes(t.Context(), device)
+	want := []postbox.SentPublish{{PacketID: 2, QoS: 2, Stored: stored(fresh)}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
+	}
+	w.audit(2)
+}

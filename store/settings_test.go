@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+func TestWithSettings(t *testing.T) {
+	t.Parallel()
+	settings := map[string]string{"jit": "off", "connect_timeout": "5"}
+	for dsn, want := range map[string]map[string]string{
+		"postgres://u:p%40x@h:5432/d?sslmode=disable": {"sslmode": "disable", "jit": "off", "connect_timeout": "5"},
+		"postgresql://h/d?connect_timeout=9":          {"jit": "off", "connect_timeout": "9"},
+		"postgres:///d?host=/run/x":                   {"host": "/run/x", "jit": "off", "connect_timeout": "5"},
+	} {
+		got, err := withSettings(dsn, settings)
+		if err != nil {
+			t.Errorf("%s: %v", dsn, err)
+			continue
+		}
+		before, _ := url.Parse(dsn)
+		after, err := url.Parse(got)
+		if err != nil || after.User.String() != before.User.String() || after.Host != before.Host || after.Path != before.Path {
+			t.Errorf("%s became %s, %v", dsn, got, err)
+		}
+		for key, value := range want {
+			if all := after.Query()[key]; len(all) != 1 || all[0] != value {
+				t.Errorf("%s: %s is %q, want %q", dsn, key, all, value)
+			}
+		}
+	}
+	got, err := withSettings("host=h connect_timeout=9", settings)
+	if err != nil || !strings.HasPrefix(got, "host=h connect_timeout=9") || !strings.Contains(got, " jit='off'") || strings.Contains(got, "connect_timeout='5'") {
+		t.Errorf("%s, %v", got, err)
+	}
+}
+
+// A connection string holds a password: no error shows it.
+func TestOpenShowsNoPassword(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{
+		"postgres://u:s3cret@h:port/d", "postgres://u:s3cret%zz@h/d", "postgres://u:s3cret@h/d?sslmode=never",
+		"host=h password=s3cret port=x", "host=h password='s3cret", "password=s3cret\x00 host=h sslmode=never",
+	} {
+		s, err := Open(Options{URL: dsn})
+		if err == nil {
+			_ = s.Close()
+			continue // lib/pq finds its fault when it connects
+		}
+		if strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// What may succeed later is told from what never will.
+func TestIsAway(t *testing.T) {
+	t.Parallel()
+	code := func(c, severity string) error { return &pq.Error{Code: pq.ErrorCode(c), Severity: severity} }
+	for _, err := range []error{
+		io.EOF, io.ErrUnexpectedEOF, driver.ErrBadConn, os.ErrDeadlineExceeded, context.DeadlineExceeded, errStandby,
+		syscall.ECONNREFUSED, syscall.ECONNRESET, &net.OpError{Op: "read", Err: syscall.EPIPE}, &net.DNSError{Err: "no such host"},
+		code("57P01", "FATAL"), code("57P03", "FATAL"), code("57014", "ERROR"), code("53100", "ERROR"), code("53300", "FATAL"), code("58030", "ERROR"),
+		code("08006", "ERROR"), code("40P01", "ERROR"), code("40001", "ERROR"), code("25006", "ERROR"), code("55P03", "ERROR"),
+		code("3D000", "FATAL"), code("28P01", "FATAL"), code("XX000", "PANIC"),
+	} {
+		if got := away("x", fmt.Errorf("y: %w", err)); !errors.Is(got, postbox.ErrUnavailable) || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	for _, err := range []error{
+		errors.New("x"), context.Canceled, code("23505", "ERROR"), code("22021", "ERROR"), code("42P01", "ERROR"), code("42501", "ERROR"), code("XX000", "ERROR"), code("PB001", "ERROR"),
+	} {
+		if got := away("x", err); errors.Is(got, postbox.ErrUnavailable) || !errors.Is(got, err) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+	if away("x", nil) != nil {
+		t.Error("no error became one")
+	}
+}
