@@ -146,13 +146,13 @@ func TestKeepAliveIsBounded(t *testing.T) {
 		for asked, announced := range map[uint16]bool{0: true, 3: true, 65535: true, 2: false} {
 			t.Run(fmt.Sprintf("version %d, %d s", v, asked), func(t *testing.T) {
 				t.Parallel()
+				began := time.Now() // no later than the silence does
 				c, ack := w.login(t, login{version: v, user: alice, id: fmt.Sprint(asked), keepAlive: asked, clean: true})
 				if v == 5 && (ack.Properties.ServerKeepAliveFlag != announced || announced && ack.Properties.ServerKeepAlive != 2) {
 					t.Errorf("server keep-alive %v %d", ack.Properties.ServerKeepAliveFlag, ack.Properties.ServerKeepAlive)
 				}
-				began := time.Now()
 				c.ended()
-				if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
+				if took := time.Since(began); took < 3*time.Second || took > 20*time.Second {
 					t.Errorf("silent, and ended after %v, want 3 s", took)
 				}
 			})

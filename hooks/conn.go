@@ -53,6 +53,8 @@ type Conn struct {
 	wanted   bool   // somebody waits for drained
 	drained  func() // called, outside the lock, when output is low again
 	deadline time.Time
+	// silence is how long the peer may be silent; zero: as Mochi says.
+	silence time.Duration
 }
 
 // Greeting bounds what a connection may do before its CONNECT has been read.
@@ -260,17 +262,30 @@ func (c *Conn) Closed() bool {
 	return c.closing || c.err != nil
 }
 
+// SetKeepAlive sets how long the peer may be silent: one and a half times d
+// [MQTT-3.1.2-22], to which Mochi comes in whole seconds only.
+func (c *Conn) SetKeepAlive(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.silence = d + d/2
+}
+
 // SetDeadline sets the deadline of reads only: writes have their own. Mochi
 // calls it before every packet; a change of less than a quarter of a second is
-// not worth the runtime's timer.
+// not worth the runtime's timer, so that much is given more.
 func (c *Conn) SetDeadline(t time.Time) error {
+	const step = 250 * time.Millisecond
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
 		return nil
 	}
-	if !t.IsZero() && !c.deadline.IsZero() && t.After(c.deadline) && t.Sub(c.deadline) < 250*time.Millisecond {
-		return nil
+	if c.silence > 0 {
+		t = time.Now().Add(c.silence)
+		if !c.deadline.Before(t) && c.deadline.Sub(t) <= step {
+			return nil
+		}
+		t = t.Add(step)
 	}
 	c.deadline = t
 	return c.Conn.SetReadDeadline(t)

@@ -113,6 +113,7 @@ func (c *client) boundKeepAlive() {
 		c.cl.State.Keepalive = longest
 		c.cl.State.ServerKeepalive = true // announced to MQTT 5
 	}
+	c.conn.SetKeepAlive(time.Duration(c.cl.State.Keepalive) * time.Second)
 }
 
 // takeOver waits for the device's gate, ends its earlier connection, and waits

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -31,7 +33,7 @@ func (s *Store) Own(ctx context.Context) (io.Closer, error) {
 			return nil, away("take the database", err)
 		}
 		if got {
-			return conn, nil
+			return owner{conn}, nil
 		}
 		if tries == 0 {
 			_ = conn.Close()
@@ -39,6 +41,18 @@ func (s *Store) Own(ctx context.Context) (io.Closer, error) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
+}
+
+// owner is the connection that holds the lock.
+type owner struct{ conn *sql.Conn }
+
+// Close ends the connection, and the lock with it: the pool would keep both.
+func (o owner) Close() error {
+	err := o.conn.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
+		return nil
+	}
+	return err
 }
 
 // Durability is what PostgreSQL says of its settings on a connection like the

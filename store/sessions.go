@@ -17,7 +17,7 @@ type Session struct {
 	Cursor        postbox.InboxSeq // -1 before its first subscription
 	Epoch         postbox.Epoch
 	Known         postbox.MessageID // the device knows that its messages up to here are stored
-	Present       bool // it was there before this connection
+	Present       bool              // it was there before this connection
 	Subscriptions []Subscription
 }
 
