@@ -157,12 +157,12 @@ func TestToken(t *testing.T) {
 		}
 
 		began := time.Now()
-		c = w.connect(t, login{version: v, password: issue(alice, auth.PurposeAccess, 2*time.Second), id: "laptop"})
+		c = w.connect(t, login{version: v, password: issue(alice, auth.PurposeAccess, time.Second), id: "laptop"})
 		if reason := c.ended(); v == 5 && reason != packets.ErrMaxConnectTime.Code {
 			t.Errorf("ended with %#x, want 0xa0", reason)
 		}
-		if took := time.Since(began); took < 900*time.Millisecond || took > 6*time.Second {
-			t.Errorf("a token of 2 s lasted %v", took)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("a token of 1 s lasted %v", took)
 		}
 
 		// A changed password ends the tokens issued before.

@@ -100,7 +100,7 @@ func TestOneServerAfterTheOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	alice := w.user("alice")
-	for n := range 10 {
+	for n := range 5 {
 		w.stop()
 		server, err := w.make(t.Context())
 		if err != nil {

@@ -238,3 +238,25 @@ func TestSubscribeAgain(t *testing.T) {
 		c.quiet()
 	})
 }
+
+// What was acknowledged before an orderly end does not come again, however
+// soon the device is back.
+func TestReturnRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice, bob := w.user("alice"), w.user("bob")
+	s := w.connect(t, login{user: alice, id: "phone"})
+	l := durable(4, bob, "phone")
+	c := w.connect(t, l)
+	c.listen(bob)
+	for n := int64(1); n <= 100; n++ {
+		s.say("inbox/"+bob, fmt.Sprint(n))
+		c.puback(c.entry(n).PacketID)
+		c.flush()
+		if n%2 == 0 {
+			c.leave()
+		}
+		c = w.connect(t, l) // or taken over
+	}
+	c.quiet()
+}

@@ -139,20 +139,26 @@ func TestRacingConnects(t *testing.T) {
 }
 
 // race connects, subscribes from the beginning, and returns the body of what
-// it receives, or nothing when the connection ends before.
+// it receives, or nothing when the connection ends before. A session that is
+// resumed may receive before its SUBACK.
 func (c *wire) race(l login) string {
 	subscribe := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: c.version,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + l.user + "/since/0"}, {Filter: "inbox/" + l.user, Qos: 1}},
 	}
 	_, _ = c.conn.Write(append(l.packetBytes(c.t), encode(c.t, subscribe)...))
-	for {
+	body, granted := "", false
+	for body == "" || !granted {
 		pk, err := c.next()
 		if err != nil {
 			return ""
 		}
-		if pk.FixedHeader.Type == packets.Publish {
-			return open(c.t, pk).body()
+		switch pk.FixedHeader.Type {
+		case packets.Publish:
+			body = open(c.t, pk).body()
+		case packets.Suback:
+			granted = true
 		}
 	}
+	return body
 }

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -155,5 +156,51 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 	}
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("others waited %v for a page that does not close", took)
+	}
+}
+
+// Packets may be split over frames and share them.
+func TestWebSocketFramesAreNoPackets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.user("alice")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ws, _, err := websocket.Dial(ctx, "ws://"+w.at.HTTP+"/mqtt", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newWire(t, websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
+	for _, b := range (login{user: alice, id: "page"}).packetBytes(t) { // a frame for each byte
+		c.write([]byte{b})
+	}
+	if ack := c.expect(packets.Connack); ack.ReasonCode != 0 {
+		t.Fatalf("CONNACK %#x", ack.ReasonCode)
+	}
+	subscribe := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: 4,
+		Filters: packets.Subscriptions{{Filter: "inbox/" + alice, Qos: 1}},
+	}
+	merged := encode(t, subscribe) // one frame, three packets and a half
+	merged = append(merged, publication{id: 2, qos: 1, topic: "inbox/" + alice, body: "one"}.encoded(t)...)
+	merged = append(merged, publication{id: 3, qos: 1, topic: "inbox/" + alice, body: "two"}.encoded(t)...)
+	last := publication{id: 4, qos: 1, topic: "inbox/" + alice, body: "three"}.encoded(t)
+	c.write(append(merged, last[:5]...))
+	c.expect(packets.Suback)
+	var acks, bodies []string
+	read := func(n int) {
+		for range n {
+			if pk := c.read(); pk.FixedHeader.Type == packets.Puback {
+				acks = append(acks, fmt.Sprint(pk.PacketID))
+			} else {
+				bodies = append(bodies, open(t, pk).body())
+			}
+		}
+	}
+	read(4)
+	c.write(last[5:])
+	read(2)
+	if fmt.Sprint(acks, bodies) != "[2 3 4] [one two three]" {
+		t.Errorf("acknowledged %v, delivered %v", acks, bodies)
 	}
 }

@@ -34,7 +34,7 @@ func TestMochiOnPublishErrors(t *testing.T) {
 			reason    byte
 		}{
 			"plain error, 3.1.1": {errors.New("no"), 4, true, 0},
-			"plain error, 5":     {errors.New("no"), 5, true, 1},
+			"plain error, 5":     {errors.New("no"), 5, true, 0},
 			"code, 3.1.1":        {packets.ErrNotAuthorized, 4, true, 0},
 			"code, 5":            {packets.ErrNotAuthorized, 5, false, 0x87},
 		} {

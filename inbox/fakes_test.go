@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -37,6 +38,12 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	t.Parallel()
 	synctest.Test(t, f)
+}
+
+// rest lets time pass, and then everything come to rest.
+func rest(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // database is what the store does, in memory: Appender, Router and Reader.
@@ -216,6 +223,12 @@ func (d *database) SaveCursors(_ context.Context, saves []postbox.CursorSave) er
 		d.marks[s.User] = max(d.marks[s.User], s.Cursor)
 	}
 	return nil
+}
+
+func (d *database) head(user postbox.UserID) postbox.InboxSeq {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return postbox.InboxSeq(len(d.logs[user]))
 }
 
 // cursor is what is saved of a device.

@@ -272,9 +272,9 @@ func TestDatabaseAway(t *testing.T) {
 				began := time.Now()
 				var phone origin
 				o.submit(letter(&phone, alice, "bob", "1"), letter(&phone, alice, "bob", "2"))
-				time.Sleep(10 * time.Second)
+				rest(10 * time.Second)
 				o.submit(letter(&phone, alice, "bob", "3"))
-				time.Sleep(10 * time.Second)
+				rest(10 * time.Second)
 				wantOutcomes(t, &phone)
 				if since := o.lane.AwaySince(); !since.Equal(began) {
 					t.Errorf("away since %v, it is since %v", since, began)
@@ -283,8 +283,7 @@ func TestDatabaseAway(t *testing.T) {
 					t.Errorf("%d tries in 20 s", o.db.tries)
 				}
 				o.db.set(func() { away(o.db, nil) })
-				time.Sleep(time.Second) // the longest pause
-				synctest.Wait()
+				rest(time.Second) // the longest pause
 				wantOutcomes(t, &phone, "1", "2", "3")
 				if since := o.lane.AwaySince(); !since.IsZero() {
 					t.Errorf("still away since %v", since)
@@ -312,7 +311,7 @@ func TestUnknownOutcomeIsAskedForAgain(t *testing.T) {
 		o.submit(letter(&phone, alice, "bob", "1"))
 		synctest.Wait()
 		o.submit(letter(&phone, alice, "bob", "2"))
-		time.Sleep(time.Minute)
+		rest(time.Minute)
 		wantOutcomes(t, &phone, "1", "2")
 		if len(given) != 5 || given[0] != given[1] || given[0] != given[2] || given[0] != given[3] || given[4] == given[0] {
 			t.Errorf("given %v", given)

@@ -20,7 +20,7 @@ func TestOwn(t *testing.T) {
 	if _, err := second.Own(t.Context()); !errors.Is(err, store.ErrOwned) {
 		t.Errorf("the second: %v", err)
 	}
-	if err := errors.Join(owner.Close(), first.Close()); err != nil {
+	if err := owner.Close(); err != nil {
 		t.Fatal(err)
 	}
 	w.waitFor("the lock to go", `count(*) = 0 FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)

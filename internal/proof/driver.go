@@ -131,6 +131,7 @@ func startDriver(t testing.TB, cmd *exec.Cmd) *Driver {
 		t.Fatal(err)
 	}
 	cmd.Stderr = os.Stderr
+	endWithUs(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start driver: %v", err)
 	}

@@ -143,6 +143,7 @@ func (m Mosquitto) start(t testing.TB, program string, args []string, onLine fun
 		t.Fatal(err)
 	}
 	cmd.Stderr = cmd.Stdout
+	endWithUs(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", program, err)
 	}

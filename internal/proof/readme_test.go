@@ -3,6 +3,7 @@ package proof
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"os"
@@ -43,9 +44,12 @@ func TestReadme(t *testing.T) {
 		return "exec " + program + " -p " + port + " " + rest
 	}
 
-	phone := exec.CommandContext(t.Context(), "sh", "-c", ported(shell[2])+" -C 2 -d")
+	s := Server{Dir: filepath.Join(clone, "postbox-data"), t: t}
+	db := s.DB()
+	t.Cleanup(func() { _ = db.Close() })
+	phone := exec.CommandContext(t.Context(), "sh", "-c", ported(shell[2])+" -C 1")
 	lines := watch(t, phone)
-	lines.await("SUBACK")
+	awaitRow(t, db, `SELECT 1 FROM postbox.subscriptions WHERE filter = 'inbox/bob'`)
 	if out, err := exec.Command("sh", "-c", ported(shell[3])).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", shell[3], err, out)
 	}
@@ -68,14 +72,23 @@ func TestReadme(t *testing.T) {
 	page := watch(t, node)
 	page.await("bob Hello, Alice") // the own copy of what it sends
 
-	s := Server{Dir: filepath.Join(clone, "postbox-data"), t: t}
-	db := s.DB()
-	defer db.Close()
 	var rows int
 	count := fmt.Sprintf("SELECT count(*) FROM (%s) q", strings.TrimRight(strings.TrimSpace(blocks["sql"][0]), ";"))
 	if err := db.QueryRow(count).Scan(&rows); err != nil || rows != 2 {
 		t.Errorf("the SQL of the README finds %d messages (%v), want 2", rows, err)
 	}
+}
+
+// awaitRow waits until a query finds something.
+func awaitRow(t *testing.T, db *sql.DB, query string) {
+	t.Helper()
+	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(20 * time.Millisecond) {
+		var one int
+		if err := db.QueryRow(query).Scan(&one); err == nil {
+			return
+		}
+	}
+	t.Fatalf("nothing found by %s", query)
 }
 
 // freshClone clones what is committed.

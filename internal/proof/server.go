@@ -131,6 +131,7 @@ func (s *Server) start() {
 	s.t.Helper()
 	cmd := exec.Command(s.binary, "serve")
 	cmd.Env, cmd.Dir, cmd.Stderr = s.env(), filepath.Dir(s.Dir), s.log
+	endWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)

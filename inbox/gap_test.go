@@ -1,0 +1,82 @@
+package inbox
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"postbox"
+)
+
+// What retention has removed is announced ahead of what comes after it, and
+// the acknowledgement of that moves the cursor.
+func TestGaps(t *testing.T) {
+	for name, test := range map[string]struct {
+		removed [][2]postbox.InboxSeq
+		window  int
+		want    []string
+	}{
+		"at the beginning":   {[][2]postbox.InboxSeq{{1, 7}}, 10, []string{"gap expired 0…8", "8", "9", "10"}},
+		"in the middle":      {[][2]postbox.InboxSeq{{3, 8}}, 10, []string{"1", "2", "gap expired 2…9", "9", "10"}},
+		"one entry":          {[][2]postbox.InboxSeq{{9, 9}}, 10, append(numbers(1, 8), "gap expired 8…10", "10")},
+		"the first alone":    {[][2]postbox.InboxSeq{{1, 1}}, 10, append([]string{"gap expired 0…2"}, numbers(2, 10)...)},
+		"twice":              {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 10, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
+		"all":                {[][2]postbox.InboxSeq{{1, 10}}, 10, []string{"gap expired 0…11"}},
+		"at the end":         {[][2]postbox.InboxSeq{{8, 10}}, 10, append(numbers(1, 7), "gap expired 7…11")},
+		"with a window of 1": {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 1, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				d := newDesk(t)
+				d.commit(10)
+				for _, r := range test.removed {
+					d.db.remove(alice, r[0], r[1])
+				}
+				v := d.connect(phone(test.window), Start{}).resume()
+				synctest.Wait()
+				v.ackAll()
+				v.want(test.want...)
+				v.wantCursor(10)
+				d.post(d.commit(1))
+				v.want(append(test.want, "11")...)
+			})
+		})
+	}
+}
+
+// A gap between two epochs comes first of all, also to a device that reads
+// nothing else.
+func TestLostComesFirst(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.commit(5)
+		v := d.connect(phone(1), Start{AtEnd: true, After: 77, Lost: postbox.CodeEpochChanged})
+		d.post(d.commit(2))
+		v.want()
+		v.setBusy(true)
+		v.resume()
+		v.want()
+		v.setBusy(false)
+		v.want("gap epoch_changed 77…6")
+		v.ackAll()
+		v.want("gap epoch_changed 77…6", "6", "7")
+		if got := v.got[0].After; got != 5 {
+			t.Errorf("after %d", got)
+		}
+		v.wantCursor(7)
+	})
+}
+
+// In an empty inbox there is no number for the news of a gap to be
+// acknowledged by; what comes next is acknowledged as ever.
+func TestLostInAnEmptyInbox(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		v := d.connect(phone(1), Start{AtEnd: true, After: 3, Lost: postbox.CodeEpochChanged}).resume()
+		v.want("gap epoch_changed 3…1")
+		d.post(d.commit(2))
+		v.want("gap epoch_changed 3…1", "1")
+		v.ackAll()
+		v.want("gap epoch_changed 3…1", "1", "2")
+		v.wantCursor(2)
+	})
+}
