@@ -74,6 +74,26 @@ func TestResendRule(t *testing.T) {
 	}
 }
 
+// With DUP 0 the same under the same id is another message.
+func TestSamePublishWithoutDup(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	versions(t, func(t *testing.T, v byte) {
+		alice := w.user("alice")
+		c := w.connect(t, durable(v, alice, "phone"))
+		p := publication{id: 7, qos: 1, topic: "inbox/" + alice, body: "ok"}
+		for n := int64(1); n <= 3; n++ {
+			c.publish(p)
+			if ack := properties(c.expect(packets.Puback)); ack["duplicate"] != "" {
+				t.Error("taken for a re-send")
+			}
+			if got := w.stored(alice, "ok"); got != n {
+				t.Errorf("stored %d times, want %d", got, n)
+			}
+		}
+	})
+}
+
 // MQTT 5 properties are part of what is compared.
 func TestResendComparesProperties(t *testing.T) {
 	t.Parallel()

@@ -241,7 +241,8 @@ func within(t *testing.T, what string, c <-chan struct{}) {
 func TestCloseFlushes(t *testing.T) {
 	t.Parallel()
 	l := newLine(t)
-	const n = 1 << 19 // 2 MiB, more than the socket holds
+	l.under.gate.Lock()
+	const n = 1 << 18
 	l.mustWrite(t, numbers(0, n))
 	l.Append(numbers(n, 1)) // never kicked
 	for range 2 {
@@ -252,6 +253,7 @@ func TestCloseFlushes(t *testing.T) {
 	if _, err := l.Write([]byte("late")); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("a write after Close: %v", err)
 	}
+	l.under.gate.Unlock()
 	l.mustArrive(t, numbers(0, n+1))
 	if rest, err := io.ReadAll(l.peer); len(rest) > 0 || err != nil {
 		t.Errorf("then %q, %v", rest, err)

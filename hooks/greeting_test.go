@@ -71,6 +71,12 @@ func TestDeadlines(t *testing.T) {
 	}
 	l.mustWrite(t, []byte("still"))
 	l.mustArrive(t, []byte("still"))
+	const n = 1 << 20 // 4 MiB, of which some waits for the peer
+	l.mustWrite(t, numbers(0, n))
+	if err := l.SetDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	l.mustArrive(t, numbers(0, n))
 
 	if err := l.SetDeadline(time.Time{}); err != nil {
 		t.Fatal(err)

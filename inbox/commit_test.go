@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 
@@ -197,6 +198,32 @@ func TestForgetWhileLookingUp(t *testing.T) {
 		wantOutcomes(t, &phone, "1", "2")
 		if n := o.db.routes[postbox.RouteKey{Sender: alice, To: "bob"}]; n != 2 {
 			t.Errorf("looked up %d times", n)
+		}
+	})
+}
+
+// What a lane has committed is delivered, and nothing else: no refused draft
+// and no repetition.
+func TestCommittedIsDelivered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		d := &desk{t: t, db: o.db, hub: o.hub}
+		alices := d.connect(phone(100), Start{AtEnd: true}).resume()
+		var phone origin
+		for range 2 {
+			o.together(
+				key(letter(&phone, alice, "bob", "x"), "k"), key(letter(&phone, alice, "bob", "x"), "k"), key(letter(&phone, alice, "bob", "y"), "k"),
+				letter(&phone, alice, "nobody", "z"), letter(&phone, bob, "alice", "answer"), letter(&phone, alice, "alice", "note"),
+			)
+		}
+		alices.want(numbers(1, 5)...)
+		var got []string
+		for _, d := range alices.got {
+			got = append(got, fmt.Sprint(string(d.Entry.Message.Body), " ", d.Entry.Message.Seq, " own ", d.Entry.Own))
+		}
+		want := []string{"x 1 own true", "answer 2 own false", "note 1 own true", "answer 3 own false", "note 2 own true"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
 }

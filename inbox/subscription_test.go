@@ -1,7 +1,9 @@
 package inbox
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -32,6 +34,9 @@ func TestWindowAndCursor(t *testing.T) {
 		v.wantCursor(4)
 		v.ackAll()
 		v.wantCursor(6)
+		if d.db.reads != 0 {
+			t.Errorf("%d pages were read, although all was in memory", d.db.reads)
+		}
 	})
 }
 
@@ -236,4 +241,37 @@ func TestSeek(t *testing.T) {
 			t.Errorf("head %d", head)
 		}
 	})
+}
+
+// What was being read for where the device was before is not delivered where
+// it is now.
+func TestSeekWhileReading(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.commit(100)
+		blocked := &slowPages{database: d.db, asked: make(chan struct{}), answer: make(chan struct{})}
+		d.hub.reader = blocked
+		v := d.connect(phone(200), Start{After: 50}).resume()
+		<-blocked.asked
+		v.sub.Seek(95)
+		close(blocked.answer)
+		v.want(numbers(96, 100)...)
+		v.ackAll()
+		v.wantCursor(100)
+	})
+}
+
+// slowPages answers for its first page when it may.
+type slowPages struct {
+	*database
+	asked, answer chan struct{}
+	once          sync.Once
+}
+
+// Entries implements Reader.
+func (r *slowPages) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
+	page, err := r.database.Entries(ctx, user, after, upTo, limit)
+	r.once.Do(func() { close(r.asked) })
+	<-r.answer
+	return page, err
 }

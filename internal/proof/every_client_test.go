@@ -56,6 +56,7 @@ func TestEveryClient(t *testing.T) {
 	devices := map[string][]*Ledger{}
 	subscribe := func(user, id string, connect func(id string, l *Ledger)) {
 		l := NewLedger(user+"/"+id, 0)
+		l.Keep = true
 		connect(id, l)
 		devices[user] = append(devices[user], l)
 	}
@@ -108,6 +109,7 @@ func TestEveryClient(t *testing.T) {
 		{"s-js-ws-5", node, ClientOptions{Library: MQTTJS, URL: tap.WebSocketURL, Version: 5}},
 	} {
 		ledger := NewLedger("alice/"+l.id, 0)
+		ledger.Keep = true
 		l.o.ID, l.o.User, l.o.Password, l.o.Clean = l.id, "alice", "alice's secret", true
 		l.o.OnMessage, l.o.Subscribe = ledger.Add, []Subscription{{"inbox/alice", 1}}
 		c := l.d.Connect(l.o)

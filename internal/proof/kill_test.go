@@ -179,7 +179,7 @@ func (k *kills) round(kind string) bool {
 	// The mosquitto programs end when a CONNECT is refused, as it is while
 	// PostgreSQL is away: they come back first. The libraries try again.
 	k.until("the mosquitto programs to come back", func() bool {
-		return k.tap.Log.Connected("carol/terminal") && k.tap.Log.Connected("alice/lines")
+		return k.tap.Log.Subscribed("carol/terminal") && k.tap.Log.Connected("alice/lines")
 	})
 	pid := k.s.PostmasterPID()
 	k.aim()

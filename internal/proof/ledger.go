@@ -55,6 +55,8 @@ func (e Envelope) Payload() ([]byte, error) {
 // safe for concurrent use.
 type Ledger struct {
 	Name string
+	// Keep makes Deliveries available; set it before the first Add.
+	Keep bool
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -116,14 +118,14 @@ func (l *Ledger) entry(e Envelope, d Delivery) {
 		if n := len(l.entries); n > 0 && l.entries[n-1].Epoch != e.Epoch {
 			l.fault("entry %d is of epoch %s, the one before of %s", e.InboxSeq, e.Epoch, l.entries[n-1].Epoch)
 		}
-		l.entries, l.raw = append(l.entries, e), append(l.raw, d)
+		l.append(e, d)
 	case e.InboxSeq > next:
 		l.fault("a hole: entry %d came where %d was due", e.InboxSeq, next)
 		// Go on behind the hole, so that one hole is one fault.
 		for ; next < e.InboxSeq; next++ {
-			l.entries, l.raw = append(l.entries, Envelope{InboxSeq: next, Type: "hole"}), append(l.raw, Delivery{})
+			l.append(Envelope{InboxSeq: next, Type: "hole"}, Delivery{})
 		}
-		l.entries, l.raw = append(l.entries, e), append(l.raw, d)
+		l.append(e, d)
 	case e.InboxSeq < l.first:
 		l.fault("entry %d is older than the first one due, %d", e.InboxSeq, l.first)
 	default:
@@ -136,6 +138,13 @@ func (l *Ledger) entry(e Envelope, d Delivery) {
 	}
 }
 
+func (l *Ledger) append(e Envelope, d Delivery) {
+	l.entries = append(l.entries, e)
+	if l.Keep {
+		l.raw = append(l.raw, d)
+	}
+}
+
 // Entries are the entries received, without repeats.
 func (l *Ledger) Entries() []Envelope {
 	l.mu.Lock()
@@ -143,7 +152,7 @@ func (l *Ledger) Entries() []Envelope {
 	return slices.Clone(l.entries)
 }
 
-// Deliveries are the deliveries that Entries came in.
+// Deliveries are the deliveries that Entries came in, if Keep is set.
 func (l *Ledger) Deliveries() []Delivery {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,6 +33,7 @@ type Conn struct {
 	Version byte
 	Opened  time.Time
 	Up      time.Time // of a CONNACK that accepts; zero before it
+	Granted time.Time // of the last SUBACK; zero before it
 	Closed  time.Time // zero while it is open
 	Sends   []*Sent   // in wire order
 
@@ -186,6 +187,9 @@ func (l *TapLog) fromServer(c *Conn, f frame) (err error) {
 			c.Up = time.Now()
 			l.touch()
 		}
+	case typeSuback:
+		c.Granted = time.Now()
+		l.touch()
 	case typePuback, typePubrec, typePubcomp:
 		a, err := parseAck(f, c.Version)
 		if err != nil {
@@ -286,13 +290,20 @@ func (l *TapLog) Open() int {
 }
 
 // Connected tells whether the device has an open connection that the server
-// accepted.
+// accepted; Subscribed whether it has had a SUBACK on it too.
 func (l *TapLog) Connected(device string) bool {
+	return l.any(device, func(c *Conn) bool { return !c.Up.IsZero() })
+}
+
+// Subscribed is described at Connected.
+func (l *TapLog) Subscribed(device string) bool {
+	return l.any(device, func(c *Conn) bool { return !c.Granted.IsZero() })
+}
+
+func (l *TapLog) any(device string, is func(*Conn) bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.ContainsFunc(l.conns, func(c *Conn) bool {
-		return c.Device == device && !c.Up.IsZero() && c.Closed.IsZero()
-	})
+	return slices.ContainsFunc(l.conns, func(c *Conn) bool { return c.Device == device && c.Closed.IsZero() && is(c) })
 }
 
 // Messages returns copies of all messages of the device, by identity.
