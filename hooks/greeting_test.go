@@ -3,6 +3,7 @@ package hooks_test
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"testing"
 	"testing/iotest"
@@ -71,10 +72,18 @@ func TestDeadlines(t *testing.T) {
 	}
 	l.mustWrite(t, []byte("still"))
 	l.mustArrive(t, []byte("still"))
-	const n = 1 << 20 // 4 MiB, of which some waits for the peer
+	// Nor has a write that waits for the peer.
+	_ = l.under.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
+	_ = l.peer.SetReadBuffer(16 << 10)
+	const n = 1 << 20 // 4 MiB
+	before := l.under.writes.Load()
 	l.mustWrite(t, numbers(0, n))
-	if err := l.SetDeadline(time.Now().Add(-time.Second)); err != nil {
-		t.Fatal(err)
+	await(t, "a write", func() bool { return l.under.writes.Load() > before })
+	for range 20 {
+		if err := l.SetDeadline(time.Now().Add(-time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond) // until the write is blocked
 	}
 	l.mustArrive(t, numbers(0, n))
 

@@ -66,7 +66,7 @@ func TestAppendKeepsEverything(t *testing.T) {
 	m := p.Message
 	m.ContentType, m.Ref, m.Device, m.Key = "a/b; c=é", `{"a": [1, "é"]}`, "téléphone", `k{},"\`
 	p.Expiry, p.PacketID, p.QoS = 4_294_967_295, 65_535, 2
-	bare := w.publish("alice", "bob", "")
+	bare := w.publish("bob", "alice", "")
 	w.append(w.lane(0), p, bare)
 	if m.SentAt.IsZero() || m.ExpiresAt.Sub(m.SentAt) != 4_294_967_295*time.Second || !bare.Message.ExpiresAt.IsZero() {
 		t.Errorf("sent %v, expires %v and %v", m.SentAt, m.ExpiresAt, bare.Message.ExpiresAt)
@@ -76,7 +76,7 @@ func TestAppendKeepsEverything(t *testing.T) {
 	}
 	sameBody := cmp.Comparer(func(a, b []byte) bool { return bytes.Equal(a, b) }) // no bytes are nil or empty
 	for user, own := range map[postbox.User]bool{"alice": true, "bob": false} {
-		want := []*postbox.Entry{{InboxSeq: 1, Message: m, Own: own}, {InboxSeq: 2, Message: bare.Message, Own: own}}
+		want := []*postbox.Entry{{InboxSeq: 1, Message: m, Own: own}, {InboxSeq: 2, Message: bare.Message, Own: !own}}
 		if diff := cmp.Diff(want, w.entries(user), sameBody); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", user, diff)
 		}

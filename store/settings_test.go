@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"postbox"
 )
@@ -69,7 +70,7 @@ func TestOpenShowsNoPassword(t *testing.T) {
 // What may succeed later is told from what never will.
 func TestIsAway(t *testing.T) {
 	t.Parallel()
-	code := func(c, severity string) error { return &pq.Error{Code: pq.ErrorCode(c), Severity: severity} }
+	code := func(c, severity string) error { return &pq.Error{Code: pqerror.Code(c), Severity: severity} }
 	for _, err := range []error{
 		io.EOF, io.ErrUnexpectedEOF, driver.ErrBadConn, os.ErrDeadlineExceeded, context.DeadlineExceeded, errStandby,
 		syscall.ECONNREFUSED, syscall.ECONNRESET, &net.OpError{Op: "read", Err: syscall.EPIPE}, &net.DNSError{Err: "no such host"},

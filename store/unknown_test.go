@@ -86,6 +86,38 @@ func unknownOutcomes(t *testing.T, c cut, reset bool) {
 	}
 }
 
+// What of a batch is stored beside keys that were used before is found, too.
+func TestUnknownOutcomeBesideUsedKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	wire, url := newWire(t, w.url)
+	l := w.laneOf(w.open(url), 0)
+	first := keyed(w.publish("alice", "bob", "first"), "k")
+	w.append(l, first)
+	for i, c := range []cut{before, racing, after} {
+		again, fresh := keyed(w.publish("alice", "bob", "first"), "k"), w.publish("bob", "alice", fmt.Sprint("fresh ", i))
+		calls := 0
+		wire.on(func(query string) cut {
+			if !strings.Contains(query, appending) {
+				return pass
+			}
+			if calls++; calls == 2 { // the first finds the key
+				return c
+			}
+			return pass
+		})
+		if err := w.persist(l, batch(again, fresh)); err != nil {
+			t.Fatal(err)
+		}
+		want := stored(first)
+		if diff := cmp.Diff(&want, again.Used); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		w.agree(fresh)
+	}
+	w.audit(4)
+}
+
 // While the outcome is not known the lane takes no other batch: it could be
 // numbered before one that was already acknowledged as later.
 func TestUnknownOutcomeHoldsTheLane(t *testing.T) {
