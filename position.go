@@ -20,10 +20,20 @@ func ParsePosition(s string) (Position, error) {
 		epoch, number = "", s
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n < 0 || ok && epoch == "" {
+	if err != nil || number[0] == '+' || n < 0 || ok && !isEpoch(epoch) {
 		return Position{}, Errorf(CodeInvalid, "%s is not a position: write {epoch}:{inbox_seq}, for example k3f9:42", quote(s))
 	}
 	return Position{Epoch: Epoch(epoch), Seq: InboxSeq(n)}, nil
+}
+
+// isEpoch reports whether a server can have named an epoch so.
+func isEpoch(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // String is the form that ParsePosition reads.

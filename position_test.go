@@ -29,6 +29,14 @@ func TestParsePosition(t *testing.T) {
 	}, func(s string) error { _, err := postbox.ParsePosition(s); return err })
 }
 
+// Only what a server may have written is a position: an epoch that it could
+// have made up, and a number as it writes them.
+func TestParsePositionTakesOnlyItsOwnForm(t *testing.T) {
+	t.Parallel()
+	refuses(t, postbox.ErrInvalid, []string{"+5", "k3f9:+5", "+:5", "#:5", "a/b:5", "#/:5", "k 9:5", "k\n:5"},
+		func(s string) error { _, err := postbox.ParsePosition(s); return err })
+}
+
 func FuzzParsePosition(f *testing.F) {
 	for _, s := range []string{"0", "42", "k3f9:42", "k3f9:-1", ":4", "k3f9:4:5", "007", "+5"} {
 		f.Add(s)

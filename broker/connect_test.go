@@ -18,8 +18,7 @@ func code(version, three, five byte) byte {
 }
 
 func TestConnackCodes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, disabled := w.user("alice"), w.user("disabled")
 		w.exec(`UPDATE postbox.users SET disabled_at = now() WHERE name = $1`, disabled)
@@ -62,8 +61,7 @@ func TestConnackCodes(t *testing.T) {
 // An id that is empty is assigned by the server, where the protocol allows it:
 // with a clean start, and in 5 always. [MQTT-3.1.3-8]
 func TestEmptyClientID(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	for _, test := range []struct {
 		l    login
@@ -92,8 +90,7 @@ func TestEmptyClientID(t *testing.T) {
 
 // 3.1.1 knows the codes 0 to 5 only.
 func TestConnackCodesOf3(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	for name, l := range map[string]login{
 		"empty will":      {user: alice, id: "phone", will: &will{topic: "inbox/" + alice}},
@@ -109,8 +106,7 @@ func TestConnackCodesOf3(t *testing.T) {
 
 // A will may be without a payload [MQTT-3.1.3-12 of 3.1.1].
 func TestEmptyWillIsAllowed(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		c, ack := w.login(t, login{version: v, user: alice, id: "phone", will: &will{topic: "inbox/" + alice}})
@@ -124,8 +120,7 @@ func TestEmptyWillIsAllowed(t *testing.T) {
 
 // CONNACK tells a client of 5 what it may do.
 func TestConnackAnnounces(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	_, ack := w.login(t, login{version: 5, user: alice, id: "phone", keepAlive: 60})
 	p := ack.Properties
@@ -165,8 +160,7 @@ func TestKeepAliveIsBounded(t *testing.T) {
 // A client may be silent for its whole keep-alive, however short it is.
 // [MQTT-3.1.2-22]
 func TestShortKeepAlive(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, login{user: alice, id: "phone", keepAlive: 1})
 	began := time.Now()
@@ -277,8 +271,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 // A protocol level that is not ours is refused with the code that says so:
 // bridges of mosquitto try one of their own first. [MQTT-3.1.2-2]
 func TestUnknownProtocolLevel(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	for level, want := range map[byte]byte{0: 1, 1: 1, 2: 1, 6: 0x84, 0x83: 1, 0x84: 1} {
 		b := login{user: alice, id: "phone"}.packetBytes(t)
@@ -294,8 +287,7 @@ func TestUnknownProtocolLevel(t *testing.T) {
 
 // Enhanced authentication is not offered. [MQTT-4.12.0-1]
 func TestAuthenticationMethodIsRefused(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	_, ack := w.login(t, login{version: 5, user: alice, id: "phone", props: packets.Properties{AuthenticationMethod: "SCRAM-SHA-1"}})
 	if ack.ReasonCode != packets.ErrBadAuthenticationMethod.Code {

@@ -15,8 +15,7 @@ import (
 // What another process does to an account takes effect on its connections
 // within a second, and on nobody else's.
 func TestControl(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	hash, err := passwordHash()
 	if err != nil {
 		t.Fatal(err)
@@ -121,8 +120,7 @@ func (w *world) tokens(t *testing.T) *auth.Tokens {
 
 // An access token is a password for its user, until it ends.
 func TestToken(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	tokens := w.tokens(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")

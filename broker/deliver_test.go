@@ -13,8 +13,7 @@ import (
 // The envelope is the same for every version, from memory and from the
 // database.
 func TestEnvelope(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	epoch, _ := w.store.Epoch(t.Context())
 	s := w.connect(t, durable(5, alice, "phone"))
@@ -83,8 +82,7 @@ func TestEnvelope(t *testing.T) {
 
 // MQTT 5 gets all fields but the body as properties too.
 func TestDeliveryProperties(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	s := w.connect(t, durable(5, alice, "phone"))
 	own, c := w.connect(t, login{version: 5, user: alice, id: "own"}), w.connect(t, login{version: 5, user: bob, id: "other"})
@@ -133,8 +131,7 @@ func TestDeliveryProperties(t *testing.T) {
 // A subscription with form=raw gets the sender's bytes, and the fields as
 // properties only.
 func TestRawForm(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	l := durable(5, alice, "phone")
 	c := w.connect(t, l)
@@ -170,8 +167,7 @@ func TestRawForm(t *testing.T) {
 
 // No Local spares what the device itself sent, and says so in `after`.
 func TestNoLocal(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	l := durable(5, alice, "phone")
 	noLocal := packets.Subscription{Filter: "inbox/" + alice, Qos: 1, NoLocal: true}
@@ -213,8 +209,7 @@ func TestNoLocal(t *testing.T) {
 
 // What is larger than the client takes comes without its body.
 func TestMaximumPacketSize(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	s := w.connect(t, login{user: alice, id: "sender"})
 	for name, props := range map[string]packets.Properties{"envelope": {}, "raw": withUser("form", "raw")} {
@@ -249,8 +244,7 @@ func TestMaximumPacketSize(t *testing.T) {
 // A client that takes next to nothing is sent nothing larger; what does not
 // fit even without its body is spared. [MQTT-3.1.2-24]
 func TestMaximumPacketSizeBelowTheEnvelope(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	const limit = 100
 	c := w.connect(t, login{version: 5, user: alice, id: "small", props: packets.Properties{MaximumPacketSize: limit, SessionExpiryInterval: 100, SessionExpiryIntervalFlag: true}})
@@ -268,14 +262,13 @@ func TestMaximumPacketSizeBelowTheEnvelope(t *testing.T) {
 // What has expired is not shown: a device that comes later does not get the
 // body.
 func TestExpiredMessageHasNoBody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: "gone", props: packets.Properties{MessageExpiryInterval: 3600}})
 	c.expect(packets.Puback)
 	c.say("inbox/"+alice, "stays")
-	w.exec(`UPDATE postbox.messages SET expires_at = now() - interval '1 second' WHERE expires_at IS NOT NULL`)
+	w.exec(`UPDATE postbox.messages SET expires_at = now() - interval '1 second' WHERE body = 'gone'`)
 	late := w.connect(t, login{version: 5, user: alice, id: "late"})
 	late.subscribe("inbox/"+alice+"/since/0", "inbox/"+alice)
 	for {

@@ -106,8 +106,7 @@ func TestIdempotencyKeyInOneBatch(t *testing.T) {
 
 // 3.1.1 gives the key in the topic and learns of a conflict from its inbox.
 func TestIdempotencyKey3(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, durable(4, alice, "phone"))
 	c.listen(alice)

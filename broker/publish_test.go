@@ -49,8 +49,7 @@ func TestAckFollowsCommit(t *testing.T) {
 
 // [MQTT-4.6.0-2], also for those that are refused, whoever refuses them.
 func TestAcksKeepTheOrderOfPublishes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		c := w.connect(t, login{version: v, user: alice, id: "phone"})
@@ -81,8 +80,7 @@ func TestAcksKeepTheOrderOfPublishes(t *testing.T) {
 // One user's messages to one conversation are numbered in the order in which
 // they were published, without a hole, and so is every inbox.
 func TestNumbersAreDenseAndInOrder(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	var all []publication
@@ -175,8 +173,7 @@ func TestTooManyUnacknowledged(t *testing.T) {
 }
 
 func TestAckProperties(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	for name, props := range map[string]packets.Properties{
 		"too small":  {MaximumPacketSize: 30},
@@ -224,8 +221,7 @@ func TestPublishRateSlows(t *testing.T) {
 }
 
 func TestBodiesAreKeptByteForByte(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, login{user: alice, id: "phone"})
 	c.listen(alice)

@@ -25,8 +25,7 @@ func (c *wire) release(id uint16) {
 }
 
 func TestQoS2(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	const open = `SELECT count(*) FROM postbox.open_publishes o JOIN postbox.devices d ON d.id = o.device_id
 		JOIN postbox.users u ON u.id = d.user_id WHERE u.name = $1`
 	versions(t, func(t *testing.T, v byte) {
@@ -153,8 +152,7 @@ func TestPubcompFollowsCommit(t *testing.T) {
 
 // Without a session a QoS 2 publish works just so, but ends with the connection.
 func TestQoS2WithoutSession(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		l := login{version: v, user: alice, id: "phone", clean: true}
@@ -177,8 +175,7 @@ func TestQoS2WithoutSession(t *testing.T) {
 
 // A key is exact at QoS 2 as well, and its id is open like any other.
 func TestQoS2WithKey(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	l := durable(5, alice, "phone")
 	c := w.connect(t, l)

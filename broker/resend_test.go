@@ -76,8 +76,7 @@ func TestResendRule(t *testing.T) {
 
 // With DUP 0 the same under the same id is another message.
 func TestSamePublishWithoutDup(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		c := w.connect(t, durable(v, alice, "phone"))
@@ -96,8 +95,7 @@ func TestSamePublishWithoutDup(t *testing.T) {
 
 // MQTT 5 properties are part of what is compared.
 func TestResendComparesProperties(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, durable(5, alice, "phone"))
 	ref := withUser("ref", `{"a":1}`)
@@ -117,8 +115,7 @@ func TestResendComparesProperties(t *testing.T) {
 
 // Others' packet ids are their own.
 func TestResendIsPerDevice(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	p := publication{id: 7, qos: 1, dup: true, topic: "inbox/" + alice, body: "x"}
 	for _, l := range []login{durable(4, alice, "phone"), durable(4, alice, "laptop"), durable(4, bob, "phone")} {
@@ -203,8 +200,7 @@ func TestResendWaitsForTheEarlierConnection(t *testing.T) {
 // A record leaves when a DUP=0 publish uses its id, also one that is refused:
 // what follows with DUP is a message of its own.
 func TestResendRecordLeavesWithARefusedPublish(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	for name, topic := range map[string]string{"by its topic": "nowhere", "by the database": "inbox/nobody"} {
 		alice := w.user("alice")
 		c := w.connect(t, durable(5, alice, "phone"))
@@ -226,8 +222,7 @@ func TestResendRecordLeavesWithARefusedPublish(t *testing.T) {
 // A client that has acknowledged something sent after an acknowledgement has
 // seen that one: it does not send again what was acknowledged.
 func TestResendRecordLeavesWithALaterAck(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	c := w.connect(t, durable(5, alice, "phone"))
 	c.listen(alice)

@@ -95,8 +95,7 @@ func TestResume(t *testing.T) {
 // The packet id of a delivery is (inbox_seq-1) mod 60,000 + 1, and its
 // acknowledgement reaches the right entry also where the ids start anew.
 func TestPacketIDsWrap(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	bob := w.user("bob")
 	const before = 59_950
 	w.exec(`UPDATE postbox.logs SET head = $2 FROM postbox.users u WHERE u.id = logs.id AND u.name = $1`, bob, before)
@@ -124,8 +123,7 @@ func TestPacketIDsWrap(t *testing.T) {
 
 // Acknowledgements that mean nothing change nothing.
 func TestStrangeAcks(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	bob := w.user("bob")
 	c := w.connect(t, durable(4, bob, "phone"))
 	c.puback(1, 17, 60_000, 60_001, 65_535)
@@ -146,8 +144,7 @@ func TestStrangeAcks(t *testing.T) {
 // At most Receive Maximum deliveries, or 64 to 3.1.1, are unacknowledged, live
 // and when catching up.
 func TestWindow(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	for _, test := range []struct {
 		version byte
 		receive uint16
@@ -190,8 +187,7 @@ func TestWindow(t *testing.T) {
 
 // A subscription at QoS 0 is sent everything at once, with no packet id.
 func TestQoS0Subscription(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		bob := w.user("bob")
 		l := durable(v, bob, "phone")
@@ -215,8 +211,7 @@ func TestQoS0Subscription(t *testing.T) {
 // A device that subscribes again, as libraries do, gets nothing twice and
 // misses nothing.
 func TestSubscribeAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		bob := w.user("bob")
 		c := w.connect(t, durable(v, bob, "phone"))
@@ -242,8 +237,7 @@ func TestSubscribeAgain(t *testing.T) {
 // What was acknowledged before an orderly end does not come again, however
 // soon the device is back.
 func TestReturnRepeatsNothing(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	s := w.connect(t, login{user: alice, id: "phone"})
 	l := durable(4, bob, "phone")

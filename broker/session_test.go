@@ -50,8 +50,7 @@ func TestSessionPresent(t *testing.T) {
 // Session expiry 0 and clean session 1 end the session with the connection:
 // no cursor, no subscription is left.
 func TestSessionWithoutLife(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		l := login{version: v, user: alice, id: "phone", clean: v < 5}
@@ -73,8 +72,7 @@ func TestSessionWithoutLife(t *testing.T) {
 
 // A session that is resumed without asking for a life ends with the connection.
 func TestSessionGivenUp(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	keep := durable(5, alice, "phone")
 	c := w.connect(t, keep)
@@ -117,8 +115,7 @@ func TestSessionExpires(t *testing.T) {
 
 // [MQTT-3.14.2-2]: a session that had no life cannot be given one at the end.
 func TestDisconnectCannotStartASession(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(10)})

@@ -10,8 +10,7 @@ import (
 // A device says where it is with a control filter, in the same SUBSCRIBE or an
 // earlier one, or in MQTT 5 with a property.
 func TestSince(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	epoch, _ := w.store.Epoch(t.Context())
 	bob := w.user("bob")
 	w.fill(bob, 10)
@@ -32,7 +31,7 @@ func TestSince(t *testing.T) {
 				for _, kept := range []bool{false, true} {
 					l := login{version: v, user: bob, id: "phone", clean: true}
 					if kept {
-						w.exec(`DELETE FROM postbox.devices`)
+						w.exec(`DELETE FROM postbox.devices d USING postbox.users u WHERE u.id = d.user_id AND u.name = $1`, bob)
 						l = durable(v, bob, "phone")
 					}
 					c := w.connect(t, l)
@@ -53,8 +52,7 @@ func TestSince(t *testing.T) {
 
 // Backlog first, then live, without a gap or a repeat between them.
 func TestSinceMeetsTheHead(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	w.fill(bob, 500)
 	c, s := w.connect(t, login{user: bob, id: "phone", clean: true}), w.connect(t, login{user: alice, id: "phone"})
@@ -76,8 +74,7 @@ func TestSinceMeetsTheHead(t *testing.T) {
 // since replaces the cursor, backwards too, but not when a library repeats it
 // on a session that is resumed.
 func TestSinceAndSession(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		bob := w.user("bob")
 		inbox := "inbox/" + bob
@@ -119,8 +116,7 @@ func TestSinceAndSession(t *testing.T) {
 // A device that knows another lineage, or is ahead of its inbox, is told that
 // there is a gap; its acknowledgement sets the cursor.
 func TestGap(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	epoch, _ := w.store.Epoch(t.Context())
 	versions(t, func(t *testing.T, v byte) {
 		for name, at := range map[string]string{
@@ -155,8 +151,7 @@ func TestGap(t *testing.T) {
 
 // A session of another epoch is told once, and then goes on like any other.
 func TestSessionOfAnotherEpoch(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	for name, cursor := range map[string]int{"behind": 1, "ahead": 1000} {
 		t.Run(name, func(t *testing.T) {
 			bob := w.user("bob")
@@ -170,7 +165,7 @@ func TestSessionOfAnotherEpoch(t *testing.T) {
 			c.flush()
 			c.leave()
 			await(t, "the cursor", func() bool { return w.cursor(bob, "phone") == 3 })
-			w.exec(`UPDATE postbox.devices SET cursor = $1, epoch = 'older' WHERE client_id = 'phone'`, cursor)
+			w.exec(`UPDATE postbox.devices d SET cursor = $1, epoch = 'older' FROM postbox.users u WHERE u.id = d.user_id AND u.name = $2`, cursor, bob)
 
 			c = w.connect(t, l)
 			pk, e := c.receive()
@@ -190,8 +185,7 @@ func TestSessionOfAnotherEpoch(t *testing.T) {
 
 // What retention has taken away is announced, and what is left follows.
 func TestGapOfRetention(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	bob := w.user("bob")
 	w.fill(bob, 10)
 	w.exec(`DELETE FROM postbox.inbox i USING postbox.users u WHERE u.id = i.user_id AND u.name = $1 AND inbox_seq <= 7`, bob)

@@ -10,8 +10,7 @@ import (
 )
 
 func TestSubackCodes(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		refusal := byte(0x80)
@@ -83,8 +82,7 @@ func TestSubackCodes(t *testing.T) {
 
 // No Local on a filter that is refused changes nothing about the refusal.
 func TestRefusedWithNoLocal(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	codes := c.subscribeWith(packets.Properties{}, packets.Subscription{Filter: "inbox/" + bob, Qos: 1, NoLocal: true})
@@ -95,8 +93,7 @@ func TestRefusedWithNoLocal(t *testing.T) {
 
 // Codes are in the order of the filters, and a refusal is of its filter alone.
 func TestSubackOfManyFilters(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		c := w.connect(t, durable(v, alice, "phone"))
@@ -164,8 +161,7 @@ func (c *wire) unsubscribe(filter string) (codes []byte) {
 
 // UNSUBSCRIBE stops delivery and keeps the cursor.
 func TestUnsubscribeKeepsTheCursor(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		s := w.connect(t, login{version: v, user: bob, id: "phone"})
@@ -196,8 +192,7 @@ func TestUnsubscribeKeepsTheCursor(t *testing.T) {
 // The packet id of a SUBSCRIBE may be that of a delivery that is not
 // acknowledged: every library that subscribes again after a reconnect does so.
 func TestSubscribeWithTheIDOfADelivery(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		l := durable(v, alice, "phone")

@@ -12,8 +12,7 @@ import (
 // A device that connects again ends its earlier connection, which is told so,
 // and goes on where that was.
 func TestTakeover(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		for _, l := range []login{{version: v, clean: v < 5, id: "phone"}, durable(v, "", "phone")} {
 			l.user = w.user("alice")
@@ -43,8 +42,7 @@ func TestTakeover(t *testing.T) {
 
 // A client id belongs to its user: another's is another device.
 func TestTakeoverIsPerUser(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, eve := w.user("alice"), w.user("eve")
 		a := w.connect(t, durable(v, alice, "phone"))
@@ -67,8 +65,7 @@ func TestTakeoverIsPerUser(t *testing.T) {
 
 // A device that does not read any more does not hold up its own return.
 func TestTakeoverOfAStalledDevice(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	old := w.connect(t, login{version: 5, user: bob, id: "phone"})
 	old.listen(bob)
@@ -91,9 +88,8 @@ func TestTakeoverOfAStalledDevice(t *testing.T) {
 
 // Of many connections with one id exactly one stays, and it works.
 func TestRacingConnects(t *testing.T) {
-	t.Parallel()
 	const racers = 50
-	w := newWorld(t)
+	w := sharedWorld(t)
 	for _, v := range []byte{4, 5} {
 		for _, l := range []login{{version: v, clean: v < 5, id: "phone"}, durable(v, "", "phone")} {
 			t.Run(fmt.Sprintf("version %d, expiry %d, clean %v", v, l.props.SessionExpiryInterval, l.clean), func(t *testing.T) {

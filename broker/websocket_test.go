@@ -29,8 +29,7 @@ func (w *world) overWebSocket(t testing.TB) *wire {
 }
 
 func TestOverWebSocket(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		c, s := w.overWebSocket(t), w.connect(t, login{version: v, user: alice, id: "phone"})
@@ -62,8 +61,7 @@ func TestOverWebSocket(t *testing.T) {
 
 // A page is told why its connection ends, like every other client.
 func TestWebSocketDisconnectReason(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	refused := w.overWebSocket(t)
 	if ack := refused.login(login{version: 5, user: alice, password: "wrong", id: "page"}); ack.ReasonCode != 0x86 {
@@ -161,8 +159,7 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 
 // Packets may be split over frames and share them.
 func TestWebSocketFramesAreNoPackets(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -10,8 +10,7 @@ import (
 // A will is stored and delivered like every message, with its sender, when the
 // connection ends without DISCONNECT; and only then.
 func TestWill(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
 		alice, bob := w.user("alice"), w.user("bob")
 		c := w.connect(t, login{version: v, user: bob, id: "phone"})
@@ -51,8 +50,7 @@ func TestWill(t *testing.T) {
 // DISCONNECT with reason 4 asks for the will, in both of its forms.
 // [MQTT-3.14.2-1]
 func TestWillAskedForAtDisconnect(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	for name, disconnect := range map[string][]byte{"reason": {0xe0, 1, 4}, "reason and length": {0xe0, 2, 4, 0}} {
 		t.Run(name, func(t *testing.T) {
 			alice := w.user("alice")
@@ -66,8 +64,7 @@ func TestWillAskedForAtDisconnect(t *testing.T) {
 
 // The will is a publish of the user: what that may not do, it may not.
 func TestWillIsChecked(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	w.block(bob, alice)
 	for _, v := range []byte{4, 5} {
@@ -87,8 +84,7 @@ func TestWillIsChecked(t *testing.T) {
 // It has the properties of a publish: its key makes it one message, however
 // often the line is cut.
 func TestWillProperties(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	c := w.connect(t, login{version: 5, user: bob, id: "phone"})
 	c.listen(bob)
@@ -109,8 +105,7 @@ func TestWillProperties(t *testing.T) {
 // A delayed will waits, and is forgotten if the device comes back meanwhile.
 // [MQTT-3.1.3-9]
 func TestDelayedWill(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice, bob := w.user("alice"), w.user("bob")
 	l := durable(5, alice, "back")
 	l.will = &will{topic: "inbox/" + bob, body: "came back", props: packets.Properties{WillDelayInterval: 1}}
@@ -130,8 +125,7 @@ func TestDelayedWill(t *testing.T) {
 
 // A will does not wait for longer than the session lives. [MQTT-3.1.2-8]
 func TestDelayedWillOfASessionThatEnds(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
+	w := sharedWorld(t)
 	alice := w.user("alice")
 	w.connect(t, login{version: 5, user: alice, id: "phone",
 		will: &will{topic: "inbox/" + alice, body: "x", props: packets.Properties{WillDelayInterval: 3600}}}).vanish()

@@ -42,13 +42,13 @@ type world struct {
 	store  *store.Store
 	server *broker.Server
 	at     broker.Addresses
-	named  atomic.Int32
+	named  *atomic.Int32 // users so far
 }
 
 // newWorld starts a server; change may adapt its settings. Rates are off.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler}
+	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler, named: new(atomic.Int32)}
 	w.config.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
 	w.config.Limits.PublishRate = 0
 	for _, f := range change {
@@ -146,6 +146,12 @@ func (w *world) stored(from, body string) int64 {
 	w.t.Helper()
 	return w.number(`SELECT count(*) FROM postbox.messages m JOIN postbox.users u ON u.id = m.sender_id
 		WHERE u.name = $1 AND m.body = $2`, from, []byte(body))
+}
+
+// sent is how many messages of a user are stored.
+func (w *world) sent(user string) int64 {
+	w.t.Helper()
+	return w.number(`SELECT count(*) FROM postbox.messages m JOIN postbox.users u ON u.id = m.sender_id WHERE u.name = $1`, user)
 }
 
 // cursor is what is saved of a device's progress.

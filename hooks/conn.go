@@ -49,6 +49,7 @@ type Conn struct {
 	spare    []byte
 	writing  bool // the flusher runs
 	closing  bool
+	closeBy  time.Time // when closing: then it is cut
 	err      error
 	wanted   bool   // somebody waits for drained
 	drained  func() // called, outside the lock, when output is low again
@@ -207,7 +208,7 @@ func (c *Conn) flush() {
 // not a dead one.
 func (c *Conn) writeOut(out []byte) error {
 	for len(out) > 0 {
-		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.patience()))
+		_ = c.Conn.SetWriteDeadline(c.patience())
 		n, err := c.Conn.Write(out[:min(len(out), pieceSize)])
 		if err != nil {
 			return err
@@ -221,13 +222,14 @@ func (c *Conn) writeOut(out []byte) error {
 // good-bye, and others wait for the lock.
 func (c *Conn) hangUp() { go func() { _ = c.Conn.Close() }() }
 
-func (c *Conn) patience() time.Duration {
+// patience is until when the next piece may take.
+func (c *Conn) patience() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
-		return closeTimeout
+		return c.closeBy
 	}
-	return writeTimeout
+	return time.Now().Add(writeTimeout)
 }
 
 // fail cuts the connection. The reader notices and cleans up.
@@ -250,7 +252,8 @@ func (c *Conn) Close() error {
 		c.hangUp()
 		return nil
 	}
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	c.closeBy = time.Now().Add(closeTimeout)
+	_ = c.Conn.SetWriteDeadline(c.closeBy)
 	c.kick()
 	return nil
 }

@@ -173,8 +173,12 @@ func TestMochiTakeoverRaces(t *testing.T) {
 		pk := connectPacket(5, bob, "phone", false)
 		for n := range 60 {
 			// One is cut or taken over, one goes before its CONNACK.
-			p, _ := connect(t, s.addr, pk)
-			p.subscribe(1, "inbox/"+bob)
+			p := dial(t, s.addr)
+			p.version = 5
+			p.write(encoded(t, pk))
+			if _, err := p.next(); err != nil {
+				t.Fatalf("round %d: wait for CONNACK: %v", n, err)
+			}
 			if n%2 == 0 {
 				_ = p.conn.Close()
 			}

@@ -54,12 +54,12 @@ func (s *Subscription) catchUp() {
 	}
 }
 
-// wanted says what to read next. It ends the reading when nothing is wanted:
-// pump starts it again when something is.
+// wanted says what to read next. It ends the reading when nothing is wanted or
+// the device takes no more, not even the news of a gap: pump starts it again.
 func (s *Subscription) wanted() (after, upTo postbox.InboxSeq, more bool) {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
-	if s.closed || len(s.page) > 0 || s.next > s.box.head || s.box.at(s.next) != nil {
+	if !s.ready() || len(s.page) > 0 || s.next > s.box.head || s.box.at(s.next) != nil {
 		s.reading = false
 		s.pump()
 		s.box.trim()

@@ -15,14 +15,15 @@ func TestGaps(t *testing.T) {
 		window  int
 		want    []string
 	}{
-		"at the beginning":   {[][2]postbox.InboxSeq{{1, 7}}, 10, []string{"gap expired 0…8", "8", "9", "10"}},
-		"in the middle":      {[][2]postbox.InboxSeq{{3, 8}}, 10, []string{"1", "2", "gap expired 2…9", "9", "10"}},
-		"one entry":          {[][2]postbox.InboxSeq{{9, 9}}, 10, append(numbers(1, 8), "gap expired 8…10", "10")},
-		"the first alone":    {[][2]postbox.InboxSeq{{1, 1}}, 10, append([]string{"gap expired 0…2"}, numbers(2, 10)...)},
-		"twice":              {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 10, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
-		"all":                {[][2]postbox.InboxSeq{{1, 10}}, 10, []string{"gap expired 0…11"}},
-		"at the end":         {[][2]postbox.InboxSeq{{8, 10}}, 10, append(numbers(1, 7), "gap expired 7…11")},
-		"with a window of 1": {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 1, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
+		"at the beginning":        {[][2]postbox.InboxSeq{{1, 7}}, 10, []string{"gap expired 0…8", "8", "9", "10"}},
+		"in the middle":           {[][2]postbox.InboxSeq{{3, 8}}, 10, []string{"1", "2", "gap expired 2…9", "9", "10"}},
+		"one entry":               {[][2]postbox.InboxSeq{{9, 9}}, 10, append(numbers(1, 8), "gap expired 8…10", "10")},
+		"the first alone":         {[][2]postbox.InboxSeq{{1, 1}}, 10, append([]string{"gap expired 0…2"}, numbers(2, 10)...)},
+		"twice":                   {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 10, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
+		"all":                     {[][2]postbox.InboxSeq{{1, 10}}, 10, []string{"gap expired 0…11"}},
+		"at the end":              {[][2]postbox.InboxSeq{{8, 10}}, 10, append(numbers(1, 7), "gap expired 7…11")},
+		"with a window of 1":      {[][2]postbox.InboxSeq{{1, 3}, {5, 9}}, 1, []string{"gap expired 0…4", "4", "gap expired 4…10", "10"}},
+		"end, with a full window": {[][2]postbox.InboxSeq{{4, 10}}, 3, []string{"1", "2", "3", "gap expired 3…11"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -41,6 +42,25 @@ func TestGaps(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The cursor does not pass a gap that the device has not acknowledged: it
+// would never hear of it.
+func TestCursorWaitsForTheGap(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.commit(10)
+		d.db.remove(alice, 3, 8)
+		v := d.connect(phone(10), Start{}).resume()
+		v.want("1", "2", "gap expired 2…9", "9", "10")
+		v.ack(0)
+		v.ack(0)
+		v.wantCursor(2)
+		v.ack(1) // 9
+		v.wantCursor(2)
+		v.ack(0) // the gap
+		v.wantCursor(9)
+	})
 }
 
 // A gap between two epochs comes first of all, also to a device that reads

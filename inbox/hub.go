@@ -99,8 +99,15 @@ func (h *Hub) Subscribe(ctx context.Context, d Device, at Start, out Outlet) (*S
 		s.Close()
 		return nil, err
 	}
+	if !at.AtEnd && at.After > head {
+		// The device may know of entries that have not come here yet.
+		if head, err = h.reader.Head(ctx, d.User); err != nil {
+			s.Close()
+			return nil, err
+		}
+	}
 	start := at.After
-	if saved, ok := h.saver.unsaved(d.ID); ok && !at.AtEnd && at.Resumed {
+	if saved, ok := h.saver.unsaved(d.User, d.ID); ok && !at.AtEnd && at.Resumed {
 		start = max(start, saved)
 	}
 	box.mu.Lock()

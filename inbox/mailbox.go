@@ -37,8 +37,9 @@ type mailbox struct {
 	// early holds entries that came before one below them: two lanes commit
 	// side by side and what they commit arrives in either order.
 	early    map[postbox.InboxSeq]*postbox.Entry
-	checking bool // a goroutine waits to see whether early stays
-	woken    bool // on the list of mailboxes to wake after a group
+	highest  postbox.InboxSeq // of all that came too early, also of those that early had no room for
+	checking bool             // a goroutine waits to see whether early stays
+	woken    bool             // on the list of mailboxes to wake after a group
 }
 
 // loadHead reads the head once, when the mailbox is new. Entries that arrive
@@ -75,7 +76,7 @@ func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, err
 func (b *mailbox) check() {
 	for b.hub.pause(holePause) {
 		b.mu.Lock()
-		if len(b.early) == 0 {
+		if b.known && b.head >= b.highest {
 			b.checking = false
 			b.mu.Unlock()
 			return
@@ -103,6 +104,7 @@ func (b *mailbox) add(e *postbox.Entry) bool {
 		if b.early == nil {
 			b.early = make(map[postbox.InboxSeq]*postbox.Entry)
 		}
+		b.highest = max(b.highest, e.InboxSeq)
 		if len(b.early) < maxEarly {
 			b.early[e.InboxSeq] = e
 		}

@@ -119,6 +119,38 @@ func TestEntriesArriveBeforeTheHeadIsKnown(t *testing.T) {
 	})
 }
 
+// More comes too early than there is room for, just when the database is
+// asked: what had no room is noticed all the same.
+func TestEntryComesWhileTheHoleIsRead(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		v := d.connect(Device{Name: "laptop"}, Start{AtEnd: true}).resume()
+		d.commit(1)
+		blocked := &slowReader{database: d.db, asked: make(chan struct{}), answer: make(chan struct{})}
+		d.hub.reader = blocked
+		d.post(d.commit(maxEarly))
+		<-blocked.asked
+		d.post(d.commit(1))
+		d.hub.reader = d.db
+		close(blocked.answer)
+		rest(5 * time.Second)
+		v.want(numbers(1, maxEarly+2)...)
+	})
+}
+
+// A device that knows more than has arrived here yet is not ahead of its inbox.
+func TestStartBeyondWhatHasArrived(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.connect(Device{Name: "laptop"}, Start{AtEnd: true}).resume()
+		late := d.commit(5)
+		v := d.connect(phone(10), Start{After: 4}).resume()
+		v.want()
+		d.post(late)
+		v.want("5")
+	})
+}
+
 // slowReader answers for the head when it may; what it says is what was true
 // when it was asked.
 type slowReader struct {

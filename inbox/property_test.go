@@ -126,7 +126,7 @@ func runModel(t *testing.T, all []step, seed uint64, met map[string]int) []strin
 	m := &model{desk: d, met: met}
 	d.hub.reader = &jumpyReader{database: d.db, random: rand.New(rand.NewPCG(seed, 0))}
 	for i := range m.lanes {
-		m.lanes[i] = make(chan []*Draft, len(all)+100)
+		m.lanes[i] = make(chan []*Draft, len(all)+1)
 		m.work.Go(func() {
 			for group := range m.lanes[i] {
 				d.post(group)
@@ -232,10 +232,9 @@ func (m *model) drain(waiting *[2][][]*Draft) {
 		s.tasks <- idle.Done
 	}
 	idle.Wait()
-	for round := range 10_000 {
-		if round%100 == 0 {
-			m.lanes[0] <- m.desk.commit(1) // it shows that others were lost
-		}
+	synctest.Wait()
+	m.lanes[0] <- m.desk.commit(1) // it shows that others were lost
+	for range 10_000 {
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
 		done := true
@@ -270,8 +269,8 @@ func (s *seat) connect(c step) {
 	at := Start{After: d.db.cursor(s.id), Resumed: true}
 	head := d.db.head(alice)
 	switch {
-	case c.What == "since": // somewhere up to the last that some device has seen
-		at = Start{After: postbox.InboxSeq(s.model.desk.seen.Load()) * postbox.InboxSeq(c.StartAt) / 100}
+	case c.What == "since":
+		at = Start{After: head * postbox.InboxSeq(c.StartAt) / 100}
 	case s.id == 0:
 		at = Start{AtEnd: true}
 	}

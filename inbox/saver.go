@@ -22,9 +22,16 @@ type saver struct {
 
 	mu     sync.Mutex // guards the fields below; may be taken under a mailbox's lock
 	moved  []*Subscription
-	failed map[postbox.DeviceID]postbox.CursorSave // of saves under way or failed
+	failed map[owner]postbox.CursorSave // of saves under way or failed
 
 	saving sync.Mutex // held by the one save that runs
+}
+
+// owner is whose progress it is. Devices without a session only move their
+// user's mark, which they share.
+type owner struct {
+	user   postbox.UserID
+	device postbox.DeviceID
 }
 
 func (v *saver) init() {
@@ -65,13 +72,13 @@ func (v *saver) run(ctx context.Context) {
 }
 
 // unsaved is a device's cursor that is not in the database yet.
-func (v *saver) unsaved(d postbox.DeviceID) (postbox.InboxSeq, bool) {
+func (v *saver) unsaved(user postbox.UserID, d postbox.DeviceID) (postbox.InboxSeq, bool) {
 	if d == 0 {
 		return 0, false
 	}
 	v.mu.Lock()
 	moved := v.moved
-	failed, ok := v.failed[d]
+	failed, ok := v.failed[owner{user, d}]
 	v.mu.Unlock()
 	best := failed.Cursor
 	for _, s := range moved {
@@ -91,28 +98,25 @@ func (v *saver) save(ctx context.Context) error {
 	moved := v.moved
 	v.moved = nil
 	v.mu.Unlock()
-	saves := make(map[postbox.DeviceID]postbox.CursorSave)
-	var sessionless []postbox.CursorSave
+	saves := make(map[owner]postbox.CursorSave)
 	for _, s := range moved {
 		c := s.progress()
-		if c.Device == 0 {
-			sessionless = append(sessionless, c)
-		} else if old, ok := saves[c.Device]; !ok || old.Cursor < c.Cursor {
-			saves[c.Device] = c
+		if old, ok := saves[owner{c.User, c.Device}]; !ok || old.Cursor < c.Cursor {
+			saves[owner{c.User, c.Device}] = c
 		}
 	}
 	v.mu.Lock()
-	for d, c := range v.failed {
-		if saves[d].Cursor < c.Cursor {
-			saves[d] = c
+	for o, c := range v.failed {
+		if saves[o].Cursor < c.Cursor {
+			saves[o] = c
 		}
 	}
 	v.failed = saves
 	v.mu.Unlock()
-	if len(saves)+len(sessionless) == 0 {
+	if len(saves) == 0 {
 		return nil
 	}
-	all := sessionless
+	all := make([]postbox.CursorSave, 0, len(saves))
 	for _, c := range saves {
 		all = append(all, c)
 	}

@@ -118,6 +118,24 @@ func TestFailedSaveIsRepeated(t *testing.T) {
 	})
 }
 
+// The mark of a user whose devices have no session is repeated as well.
+func TestFailedSaveWithoutASession(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.db.set(func() { d.db.failSave = func() error { return errAway } })
+		v := d.connect(Device{Name: "page", QoS: 1, Window: 10}, Start{AtEnd: true}).resume()
+		d.post(d.commit(4))
+		v.ackAll()
+		v.close()
+		rest(3 * saveEvery)
+		d.db.set(func() { d.db.failSave = nil })
+		rest(saveEvery)
+		if d.db.marks[alice] != 4 {
+			t.Errorf("delivered up to %d", d.db.marks[alice])
+		}
+	})
+}
+
 // A device that returns before its cursor is saved goes on where it was.
 func TestReturnBeforeTheSave(t *testing.T) {
 	bubble(t, func(t *testing.T) {

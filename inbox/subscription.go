@@ -28,7 +28,10 @@ type Subscription struct {
 }
 
 type outstanding struct {
-	seq   postbox.InboxSeq
+	seq postbox.InboxSeq
+	// after is where the cursor stays meanwhile: for an entry the number below
+	// it, for a gap where that begins.
+	after postbox.InboxSeq
 	acked bool
 }
 
@@ -133,7 +136,7 @@ func (s *Subscription) advance() {
 		return
 	}
 	s.out = s.out[n:]
-	s.moveCursor(s.out[0].seq - 1)
+	s.moveCursor(s.out[0].after)
 }
 
 func (s *Subscription) moveCursor(to postbox.InboxSeq) {
@@ -230,7 +233,7 @@ func (s *Subscription) hand(e *postbox.Entry) {
 	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
-		s.out = append(s.out, outstanding{seq: e.InboxSeq})
+		s.out = append(s.out, outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1})
 	} else {
 		s.moveCursor(e.InboxSeq)
 	}
@@ -246,10 +249,10 @@ func (s *Subscription) spare(e *postbox.Entry) {
 // gap tells the device that what lies before next cannot be had. Its
 // acknowledgement counts as that of the entry before next.
 func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
-	told := s.outlet.Gap(code, s.handed, next)
+	told, after := s.outlet.Gap(code, s.handed, next), s.next-1
 	s.handed, s.next = next-1, next
 	if told && s.device.QoS > 0 && next > 1 {
-		s.out = append(s.out, outstanding{seq: next - 1})
+		s.out = append(s.out, outstanding{seq: next - 1, after: after})
 	} else if len(s.out) == 0 {
 		s.moveCursor(next - 1)
 	}

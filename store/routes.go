@@ -36,7 +36,8 @@ func (s *Store) Recipients(ctx context.Context, keys []postbox.RouteKey) ([]Reci
 		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, name, ord)
 		  LEFT JOIN postbox.users r ON r.name = u.name
 		  LEFT JOIN postbox.conversations c
-		    ON c.user_low = least(u.sender_id, r.id) AND c.user_high = greatest(u.sender_id, r.id)
+		    ON r.id IS NOT NULL -- least and greatest pass NULL over
+		   AND c.user_low = least(u.sender_id, r.id) AND c.user_high = greatest(u.sender_id, r.id)
 		 ORDER BY u.ord`
 	var found []Recipient
 	err := s.db.SelectContext(ctx, &found, look, pq.Array(senders), pq.Array(names))

@@ -118,3 +118,14 @@ func TestRecipients(t *testing.T) {
 		t.Errorf("who is blocked: %+v, %v", blocked, err)
 	}
 }
+
+// Who does not exist has no conversation, not even the sender's own.
+func TestRecipientWhoDoesNotExist(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice")
+	w.append(w.lane(0), w.publish("alice", "alice", "note"))
+	got, err := w.store.Recipients(t.Context(), []postbox.RouteKey{{Sender: w.ids["alice"], To: "nobody"}})
+	if diff := cmp.Diff([]store.Recipient{{}}, got); err != nil || diff != "" {
+		t.Errorf("%v, -want +got:\n%s", err, diff)
+	}
+}
