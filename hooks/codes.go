@@ -32,6 +32,8 @@ func connackCode(e *postbox.Error, v5 bool) packets.Code {
 		five, three = packets.ErrBadUsernameOrPassword.Code, 4 // 0x86
 	case postbox.CodeForbidden:
 		five, three = packets.ErrNotAuthorized.Code, 5 // 0x87
+	case errAuthMethod.Code:
+		five, three = packets.ErrBadAuthenticationMethod.Code, 5 // 0x8C
 	case errDisabled.Code:
 		five, three = packets.ErrBanned.Code, 5 // 0x8A
 	default:
@@ -42,6 +44,10 @@ func connackCode(e *postbox.Error, v5 bool) packets.Code {
 	}
 	return packets.Code{Code: three}
 }
+
+// errAuthMethod refuses an enhanced authentication, of which Mochi would take
+// any for a success [MQTT-4.12.0-1].
+var errAuthMethod = &postbox.Error{Code: "auth_method", Message: "there is no enhanced authentication: give a user name and a password"}
 
 // codeDisabled is not on the wire: a disabled account is unauthenticated with
 // a reason code of its own.

@@ -40,6 +40,7 @@ type Conn struct {
 	greeting greeting               // the reader's
 	last     byte                   // that was read; the reader's
 	offered  *packets.ConnectParams // the CONNECT as it was sent; the reader's
+	level    byte                   // the CONNECT's protocol version
 	foreign  bool                   // accepted by a listener that does not call Ended
 	client   atomic.Pointer[client]
 	ended    chan struct{} // closed by Hook.Ended

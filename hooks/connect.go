@@ -57,6 +57,9 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if err := postbox.CheckDevice(c.device); err != nil {
 		return nil, err
 	}
+	if pk.Properties.AuthenticationMethod != "" {
+		return nil, errAuthMethod
+	}
 	who, err := h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
 	if err != nil {
 		return nil, err
@@ -141,6 +144,10 @@ func (c *client) takeOver(ctx context.Context) error {
 }
 
 func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
+	// The device's earlier connection may have left a cursor to be saved.
+	if err := c.hook.o.Mail.FlushCursors(ctx); err != nil {
+		return err
+	}
 	var err error
 	c.session, err = c.hook.o.Sessions.OpenSession(ctx, store.SessionRequest{
 		User: c.who.ID, ClientID: c.device, Epoch: c.hook.o.Epoch, Protocol: pk.ProtocolVersion,

@@ -11,6 +11,10 @@ func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
+	if code := connOf(cl).levelRefusal(); code != 0 {
+		pk.ReasonCode = code
+		return pk
+	}
 	if cl.Properties.ProtocolVersion < 5 && pk.ReasonCode > packets.Err3NotAuthorized.Code {
 		pk.ReasonCode = packets.Err3NotAuthorized.Code // 3.1.1 knows no others
 	}

@@ -19,7 +19,7 @@ func (h *Hook) readConnect(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		return pk // a second CONNECT, which Mochi ends
 	}
 	sent := pk.Connect
-	conn.offered = &sent
+	conn.offered, conn.level = &sent, pk.ProtocolVersion
 	p := &pk.Connect
 	if len(p.Password) == 0 {
 		p.PasswordFlag = false
@@ -31,6 +31,19 @@ func (h *Hook) readConnect(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		p.ClientIdentifier = idRefused // [MQTT-3.1.3-8 of 3.1.1]
 	}
 	return pk
+}
+
+// levelRefusal is the code with which a protocol level that is not ours is
+// refused [MQTT-3.1.2-2]; zero for ours. Mochi has others for some, and none for
+// a bridge, which sets the highest bit.
+func (c *Conn) levelRefusal() byte {
+	switch {
+	case c.level >= 3 && c.level <= 5 || c.offered == nil:
+		return 0
+	case c.level > 5 && c.level < 0x80:
+		return packets.ErrUnsupportedProtocolVersion.Code
+	}
+	return packets.Err3UnsupportedProtocolVersion.Code
 }
 
 // connOf returns the client's connection, which must be one of ours. Of one

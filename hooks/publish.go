@@ -112,8 +112,10 @@ func (c *client) submit(d *inbox.Draft) {
 		c.disconnect(packets.ErrReceiveMaximum)
 		return
 	}
-	// One above the limit: a client that uses all of it may still release.
-	for c.inflight > limit && !c.over {
+	if d.Action == inbox.Release {
+		limit *= 2 // a client that uses all of it may still release
+	}
+	for c.inflight >= limit && !c.over {
 		c.settled.Wait()
 	}
 	c.inflight++
