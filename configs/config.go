@@ -133,7 +133,7 @@ func Default() Config {
 		Database: Database{
 			EmbeddedDir: "./postbox-data",
 			PoolSize:    10,
-			Lanes:       1,
+			Lanes:       2,
 		},
 		OutageTimeout: 5 * time.Minute,
 		Registration:  RegistrationClosed,
