@@ -66,8 +66,9 @@ func TestDatabaseAway(t *testing.T) {
 	if _, now := tap.Log.Totals(); now != before {
 		t.Errorf("%d messages were acknowledged while the database was away", now-before)
 	}
-	if n := tap.Log.Unanswered(time.Now(), time.Now()); len(n) < 300 {
-		t.Errorf("%d messages were waiting, want at least 300: it is not the load this test is about", len(n))
+	// All of the sender at QoS 1; of the one at QoS 2 some have their PUBREC.
+	if n := tap.Log.Unanswered(time.Now(), time.Now()); len(n) < 200 {
+		t.Errorf("%d messages were waiting, want at least 200: it is not the load this test is about", len(n))
 	}
 	gate.Open()
 	opened := time.Now()

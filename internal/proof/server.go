@@ -61,6 +61,7 @@ type Server struct {
 // lifeless exit fails the test.
 func StartServer(t testing.TB, o ServerOptions) *Server {
 	t.Helper()
+	binary := Postbox(t, raceEnabled && !o.NoRace)
 	// Not t.TempDir: that one is closed to the account that PostgreSQL runs as.
 	root, err := os.MkdirTemp("", "postbox-proof-")
 	if err != nil {
@@ -73,7 +74,7 @@ func StartServer(t testing.TB, o ServerOptions) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Dir: filepath.Join(root, "data"), t: t, o: o, binary: Postbox(t, raceEnabled && !o.NoRace), log: log}
+	s := &Server{Dir: filepath.Join(root, "data"), t: t, o: o, binary: binary, log: log}
 	t.Cleanup(func() {
 		s.end()
 		log.Close()
