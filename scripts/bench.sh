@@ -99,3 +99,7 @@ postbox=$answer/$pid
 	--embedded-dir "$work/data" --create-users --password "bench-$RANDOM$RANDOM" --note limits.publish_rate=0 \
 	--pairs "${PAIRS:-5}" --duration "${seconds}s" --window "${W:-32}" --devices "${D:-1}" --out "$out" "$@"
 echo "written to $out"
+
+# The result is for others: neither this machine's paths nor "unknown" in it.
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+sed -i -e "s#$work#.#g" -e "s/\"commit\": \"unknown\"/\"commit\": \"$commit\"/" "$out"
