@@ -7,5 +7,5 @@
 // never skip, when a tool they need (node, npm, mosquitto_pub, mosquitto_sub,
 // PostgreSQL) is missing.
 //
-// Sizes follow the environment: POSTBOX_SOAK=1 runs the long forms.
+// Sizes follow the environment: POSTBOX_TEST_SOAK=1 runs the long forms.
 package proof

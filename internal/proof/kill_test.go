@@ -13,7 +13,7 @@ import (
 )
 
 // soak chooses the long forms.
-var soak = os.Getenv("POSTBOX_SOAK") == "1"
+var soak = os.Getenv("POSTBOX_TEST_SOAK") == "1"
 
 // The ways to die.
 const (
