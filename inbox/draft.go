@@ -15,7 +15,7 @@ type Origin interface {
 	// Settled tells that d is done, in the order of Submit. Its outcome is in
 	// d.Stored, or in d.Refusal.
 	Settled(d *Draft)
-	// Flush is called once after the last Settled of a group.
+	// Flush is called after the last Settled of a group, once or more often.
 	Flush()
 }
 
