@@ -161,6 +161,11 @@ func (r *run) advance(now int64) error {
 }
 
 func (r *run) beginMeasuring(now int64) (err error) {
+	if r.options.WarmUp == 0 {
+		// The window is the whole run. What was due before the loop first looked
+		// at the clock, late on a busy machine, belongs to it.
+		now = 0
+	}
 	r.tally.measuring, r.tally.from = true, now
 	r.stages.now = measuring
 	r.stages.ends = now + int64(r.options.Duration)
