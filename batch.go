@@ -75,6 +75,7 @@ type CursorSave struct {
 	User   UserID
 	Device DeviceID
 	Cursor InboxSeq
+	Epoch  Epoch // of the cursor; it replaces one of another epoch
 }
 
 // SentPublish is the record of a stored publish, by which a re-send is

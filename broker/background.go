@@ -18,6 +18,9 @@ func (s *Server) watch(ctx context.Context) {
 			l.Forget()
 		}
 		switch e.Kind {
+		case store.ControlEpoch:
+			s.o.Logger.Warn("a new epoch was begun: starting again")
+			s.o.Replaced()
 		case store.ControlDisabled, store.ControlPassword:
 			s.hook.DisconnectUser(e.User, packets.ErrAdministrativeAction)
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -23,7 +24,7 @@ import (
 	"postbox/web"
 )
 
-// Options are what a Server works with; all are required.
+// Options are what a Server works with; all but the functions are required.
 type Options struct {
 	Config configs.Config
 	// DatabaseURL is where the database is; Config.Database.URL is not looked
@@ -33,6 +34,10 @@ type Options struct {
 	// Fenced is called when another server has taken the database over: this
 	// one can store nothing any more and must be shut down.
 	Fenced func()
+	// Replaced is called, maybe more than once, when the database has another
+	// lineage than the one that this server began on: what it has in memory may
+	// be wrong now. It must be shut down, and a new one made in its place.
+	Replaced func()
 }
 
 // Addresses are where a started server listens.
@@ -63,6 +68,7 @@ type Server struct {
 
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
+	replaced atomic.Bool
 	shutdown sync.Once
 	result   error
 }
@@ -70,6 +76,11 @@ type Server struct {
 // New connects to the database, brings its schema up to date, and takes it for
 // this server. It fails when the database is away, newer, or taken.
 func New(ctx context.Context, o Options) (*Server, error) {
+	for _, f := range []*func(){&o.Fenced, &o.Replaced} {
+		if *f == nil {
+			*f = func() {}
+		}
+	}
 	s := &Server{o: o}
 	if err := s.prepare(ctx); err != nil {
 		s.closeDatabase()
@@ -83,7 +94,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	if err = s.openDatabase(ctx); err != nil {
 		return err
 	}
-	s.hub = inbox.NewHub(s.store, s.o.Logger)
+	s.hub = inbox.NewHub(s.store, s.epoch, s.o.Logger)
 	if err = s.openLanes(ctx); err != nil {
 		return err
 	}
@@ -100,7 +111,7 @@ func (s *Server) prepare(ctx context.Context) error {
 	})
 	s.hook, err = hooks.New(s.mochi, hooks.Options{
 		Accounts: &accounts{store: s.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: s.tokens, log: s.o.Logger},
-		Sessions: s.store, Records: s.store, Mail: s.hub, Epoch: s.epoch, Limits: limits, Logger: s.o.Logger,
+		Sessions: s.store, Records: s.store, Mail: s.hub, Epoch: s.epoch, Lineage: s, Limits: limits, Logger: s.o.Logger,
 		LaneOf: func(u postbox.UserID) hooks.Lane { return s.lanes[int(u)%len(s.lanes)] },
 	})
 	if err != nil {
@@ -120,7 +131,9 @@ func (s *Server) prepare(ctx context.Context) error {
 
 func (s *Server) openDatabase(ctx context.Context) error {
 	var err error
-	s.store, err = store.Open(store.Options{URL: s.o.DatabaseURL, PoolSize: s.o.Config.Database.PoolSize})
+	s.store, err = store.Open(store.Options{
+		URL: s.o.DatabaseURL, PoolSize: s.o.Config.Database.PoolSize, Replaced: s.replace,
+	})
 	if err != nil {
 		return err
 	}
@@ -258,6 +271,10 @@ func (s *Server) end(ctx context.Context) error {
 	// those who are cut off are still stored.
 	half, cancel := context.WithTimeout(ctx, flushTimeout)
 	for _, l := range s.running() {
+		if s.replaced.Load() {
+			l.Refuse()
+			continue
+		}
 		if err := l.Flush(half); err != nil {
 			// The database is away: nobody must wait for it any more.
 			note("flush", err)

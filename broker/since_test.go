@@ -149,40 +149,6 @@ func TestGap(t *testing.T) {
 	})
 }
 
-// A session of another epoch is told once, and then goes on like any other.
-func TestSessionOfAnotherEpoch(t *testing.T) {
-	w := sharedWorld(t)
-	for name, cursor := range map[string]int{"behind": 1, "ahead": 1000} {
-		t.Run(name, func(t *testing.T) {
-			bob := w.user("bob")
-			l := durable(4, bob, "phone")
-			c := w.connect(t, l)
-			c.listen(bob)
-			w.fill(bob, 3)
-			for n := int64(1); n <= 3; n++ {
-				c.puback(c.entry(n).PacketID)
-			}
-			c.flush()
-			c.leave()
-			await(t, "the cursor", func() bool { return w.cursor(bob, "phone") == 3 })
-			w.exec(`UPDATE postbox.devices d SET cursor = $1, epoch = 'older' FROM postbox.users u WHERE u.id = d.user_id AND u.name = $2`, cursor, bob)
-
-			c = w.connect(t, l)
-			pk, e := c.receive()
-			if e.Type != "gap" || e.Code != "epoch_changed" || e.Next != 4 {
-				t.Errorf("told %s", pk.Payload)
-			}
-			w.fill(bob, 1)
-			c.puback(c.entry(4).PacketID)
-			c.flush()
-			c.leave()
-			w.fill(bob, 1)
-			c = w.connect(t, l)
-			c.entry(5)
-		})
-	}
-}
-
 // What retention has taken away is announced, and what is left follows.
 func TestGapOfRetention(t *testing.T) {
 	w := sharedWorld(t)

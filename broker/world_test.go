@@ -43,12 +43,14 @@ type world struct {
 	server *broker.Server
 	at     broker.Addresses
 	named  *atomic.Int32 // users so far
+	// replaced counts how often the server asked to be replaced by a new one.
+	replaced *atomic.Int32
 }
 
 // newWorld starts a server; change may adapt its settings. Rates are off.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
-	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler, named: new(atomic.Int32)}
+	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler, named: new(atomic.Int32), replaced: new(atomic.Int32)}
 	w.config.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
 	w.config.Limits.PublishRate = 0
 	for _, f := range change {
@@ -99,7 +101,8 @@ func (w *world) stop() {
 func (w *world) make(ctx context.Context) (*broker.Server, error) {
 	return broker.New(ctx, broker.Options{
 		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log),
-		Fenced: func() { w.t.Error("the server was fenced") },
+		Fenced:   func() { w.t.Error("the server was fenced") },
+		Replaced: func() { w.replaced.Add(1) },
 	})
 }
 

@@ -37,7 +37,7 @@ type client struct {
 	starting bool // a subscription waits for its SUBACK
 	sent     sentRecords
 
-	lastCursor postbox.InboxSeq // of a subscription that was given up
+	left *inbox.Start // where a subscription was that was given up
 
 	acks     []byte
 	counted  int               // drafts settled since the last Flush

@@ -10,7 +10,6 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
-	"postbox/inbox"
 	"postbox/store"
 )
 
@@ -160,7 +159,7 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 	for _, sub := range c.session.Subscriptions {
 		c.filters[sub.Filter] = true
 		if sub.Filter == c.inboxFilter() {
-			if err := c.subscribeInbox(ctx, sub, inbox.Start{After: c.session.Cursor, Resumed: true}); err != nil {
+			if err := c.subscribeInbox(ctx, sub, c.returnAt()); err != nil {
 				return err
 			}
 		}

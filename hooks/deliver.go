@@ -53,16 +53,15 @@ func (o *outlet) Deliver(d inbox.Delivery) bool {
 	return true
 }
 
-// Gap buffers the news of a gap. It is acknowledged like the entry before
-// `next`, so that the acknowledgement moves the cursor there.
-func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq) bool {
+// Gap buffers the news of a gap, whose acknowledgement moves the cursor.
+func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq, packetID uint16) bool {
 	c := o.client
 	f := publishFrame{
 		topic: c.inboxFilter(), v5: c.v5,
 		payload: postbox.AppendGap(nil, c.hook.o.Epoch, code, after, next),
 	}
-	if o.sub.QoS > 0 && next > 1 {
-		f.qos, f.packetID = 1, (next - 1).PacketID()
+	if o.sub.QoS > 0 {
+		f.qos, f.packetID = 1, packetID
 	}
 	if c.v5 {
 		f.properties = appendUser(appendUser(nil, "type", "gap"), "code", string(code))

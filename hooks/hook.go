@@ -51,6 +51,16 @@ type Mail interface {
 	FlushCursors(ctx context.Context) error
 }
 
+// Lineage knows the epochs of the database.
+type Lineage interface {
+	// PositionSince translates a position of an earlier epoch into the numbers
+	// of the one in force; false: it is of no epoch of this database.
+	PositionSince(ctx context.Context, user postbox.UserID, p postbox.Position) (postbox.InboxSeq, bool, error)
+	// Ahead is told that a client knows of more entries of the epoch in force
+	// than there are.
+	Ahead(ctx context.Context)
+}
+
 // Lane takes drafts; see inbox.Lane.
 type Lane interface {
 	Submit(d *inbox.Draft) error
@@ -79,10 +89,11 @@ type Options struct {
 	Records  Records
 	Mail     Mail
 	// LaneOf chooses a connection's lane, for life.
-	LaneOf func(postbox.UserID) Lane
-	Epoch  postbox.Epoch
-	Limits Limits
-	Logger *slog.Logger
+	LaneOf  func(postbox.UserID) Lane
+	Epoch   postbox.Epoch
+	Lineage Lineage
+	Limits  Limits
+	Logger  *slog.Logger
 }
 
 // Hook is the Mochi hook. Add it with Server.AddHook; it must be the only hook

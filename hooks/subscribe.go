@@ -128,44 +128,76 @@ func (c *client) startInbox(ctx context.Context, sub store.Subscription) error {
 		if old.kept == sub {
 			return nil
 		}
-		at := inbox.Start{After: old.Cursor(), Resumed: true}
+		at := old.place()
 		old.Close()
 		return c.subscribeInbox(ctx, sub, at)
 	}
 	if old != nil {
 		old.Close()
 	}
-	at := inbox.Start{After: c.session.Cursor, Resumed: c.session.Present}
-	switch {
-	case since != nil && since.Epoch != "" && since.Epoch != c.hook.o.Epoch:
-		at = inbox.Start{AtEnd: true, Lost: postbox.CodeEpochChanged, After: since.Seq}
-	case since != nil:
-		at = inbox.Start{After: since.Seq}
-	case c.session.Device == 0 || c.session.Cursor < 0:
-		at = inbox.Start{AtEnd: true}
-	case old == nil && c.lastCursor > 0:
-		at = inbox.Start{After: c.lastCursor, Resumed: true}
+	at, err := c.startAt(ctx, since)
+	if err != nil {
+		return err
 	}
 	if err := c.subscribeInbox(ctx, sub, at); err != nil {
 		return err
 	}
+	if since != nil && since.Epoch == c.hook.o.Epoch && c.inbox.Unheard() != "" {
+		c.hook.o.Lineage.Ahead(ctx)
+	}
+	return c.keepStart(ctx)
+}
+
+// startAt says where the device's subscription begins.
+func (c *client) startAt(ctx context.Context, since *postbox.Position) (inbox.Start, error) {
+	switch {
+	case since != nil && since.Epoch != "" && since.Epoch != c.hook.o.Epoch:
+		at, known, err := c.hook.o.Lineage.PositionSince(ctx, c.who.ID, *since)
+		return inbox.Start{After: at, AtEnd: !known, Lost: postbox.CodeEpochChanged}, err
+	case since != nil:
+		return inbox.Start{After: since.Seq}, nil
+	case c.left != nil:
+		return *c.left, nil
+	case c.session.Device == 0 || c.session.Cursor < 0:
+		return inbox.Start{AtEnd: true}, nil
+	}
+	return c.returnAt(), nil
+}
+
+// returnAt is where a session goes on.
+func (c *client) returnAt() inbox.Start {
+	at := inbox.Start{After: c.session.Cursor, Resumed: c.session.Present}
+	if c.session.Epoch != c.hook.o.Epoch {
+		// The cursor is that of the database as it was when the epoch ended, so
+		// what is after it is due.
+		at.Lost = postbox.CodeEpochChanged
+	}
+	return at
+}
+
+// keepStart keeps where the device starts before the SUBACK, also backwards;
+// with no epoch while the device is still to hear that its own is over.
+func (c *client) keepStart(ctx context.Context) error {
 	if c.session.Device == 0 {
 		return nil
 	}
-	// Where it starts is kept before the SUBACK, also backwards.
 	if err := c.hook.o.Mail.FlushCursors(ctx); err != nil {
 		return err
 	}
-	c.session.Cursor = c.inbox.Cursor()
-	return c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.hook.o.Epoch, c.session.Cursor)
+	c.session.Cursor, c.session.Epoch = c.inbox.Cursor(), c.hook.o.Epoch
+	if c.inbox.Unheard() != "" {
+		c.session.Epoch = ""
+	}
+	return c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.session.Epoch, c.session.Cursor)
+}
+
+// place is where a subscription is, for another that takes its place.
+func (s *inboxSubscription) place() inbox.Start {
+	return inbox.Start{After: s.Cursor(), Lost: s.Unheard(), Resumed: true}
 }
 
 // subscribeInbox attaches the device to its inbox. Delivery starts with Resume.
 func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at inbox.Start) error {
-	moved := c.session.Present && c.session.Epoch != c.hook.o.Epoch && at.Resumed && at.Lost == ""
-	if moved {
-		at = inbox.Start{AtEnd: true, Lost: postbox.CodeEpochChanged, After: at.After}
-	}
 	d := inbox.Device{
 		User: c.who.ID, ID: c.session.Device, Name: c.device,
 		QoS: sub.QoS, NoLocal: sub.NoLocal, Window: c.window,
@@ -174,14 +206,6 @@ func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at 
 	s, err := c.hook.o.Mail.Subscribe(ctx, d, at, out)
 	if err != nil {
 		return err
-	}
-	if moved {
-		// From now on the session's numbers are those of this epoch.
-		c.session.Cursor, c.session.Epoch = s.Cursor(), c.hook.o.Epoch
-		if err := c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.session.Epoch, c.session.Cursor); err != nil {
-			s.Close()
-			return err
-		}
 	}
 	c.conn.OnDrained(s.Resume)
 	c.mu.Lock()
@@ -228,7 +252,8 @@ func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 		c.inbox = nil
 		c.mu.Unlock()
 		if sub != nil {
-			c.lastCursor = sub.Cursor()
+			at := sub.place()
+			c.left = &at
 			sub.Close()
 		}
 	}

@@ -25,7 +25,7 @@ type desk struct {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	d := &desk{t: t, db: newDatabase()}
-	d.hub = NewHub(d.db, quiet())
+	d.hub = NewHub(d.db, "now", quiet())
 	d.hub.Start()
 	t.Cleanup(func() {
 		if err := d.hub.Shutdown(t.Context()); err != nil {
@@ -80,9 +80,16 @@ type device struct {
 	refuses func(d Delivery) bool
 	got     []Delivery
 	news    []string // in order: "3" an entry, "gap expired 3…7"
-	unacked []postbox.InboxSeq
+	unacked []pending
 	flushed int // len(news) at the last Flush
 	faults  []string
+}
+
+// pending is what a device has not acknowledged: an entry, or a gap that the
+// cursor must not pass.
+type pending struct {
+	seq postbox.InboxSeq // the cursor stays below
+	id  uint16
 }
 
 // connect subscribes a device of alice. It gets nothing before resume.
@@ -117,19 +124,22 @@ func (v *device) Deliver(d Delivery) bool {
 	}
 	v.news = append(v.news, fmt.Sprint(d.Entry.InboxSeq))
 	if d.QoS > 0 {
-		v.unacked = append(v.unacked, d.Entry.InboxSeq)
+		v.unacked = append(v.unacked, pending{d.Entry.InboxSeq, d.Entry.InboxSeq.PacketID()})
 	}
 	return true
 }
 
 // Gap implements Outlet.
-func (v *device) Gap(code postbox.Code, after, next postbox.InboxSeq) bool {
+func (v *device) Gap(code postbox.Code, after, next postbox.InboxSeq, packetID uint16) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.check()
 	v.news = append(v.news, fmt.Sprintf("gap %s %d…%d", code, after, next))
-	if v.qos > 0 && next > 1 {
-		v.unacked = append(v.unacked, next-1)
+	if packetID <= postbox.DeliveryIDs {
+		v.faults = append(v.faults, fmt.Sprintf("a gap with the packet id %d of an entry", packetID))
+	}
+	if v.qos > 0 {
+		v.unacked = append(v.unacked, pending{next, packetID})
 	}
 	return true
 }
@@ -182,11 +192,11 @@ func (v *device) ack(i int) bool {
 		return false
 	}
 	i %= len(v.unacked)
-	seq := v.unacked[i]
+	p := v.unacked[i]
 	v.unacked = slices.Delete(v.unacked, i, i+1)
 	v.mu.Unlock()
-	if !v.sub.Ack(seq.PacketID()) {
-		v.fault("the acknowledgement of %d was not taken", seq)
+	if !v.sub.Ack(p.id) {
+		v.fault("the acknowledgement of %+v was not taken", p)
 	}
 	v.bound()
 	return true
@@ -198,9 +208,9 @@ func (v *device) bound() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	// What was handed over since is above the cursor, too.
-	for _, seq := range v.unacked {
-		if cursor >= seq {
-			v.faults = append(v.faults, fmt.Sprintf("the cursor is %d, and %d is not acknowledged", cursor, seq))
+	for _, p := range v.unacked {
+		if cursor >= p.seq {
+			v.faults = append(v.faults, fmt.Sprintf("the cursor is %d, and %+v is not acknowledged", cursor, p))
 		}
 	}
 }

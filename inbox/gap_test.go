@@ -3,6 +3,7 @@ package inbox
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"postbox"
 )
@@ -86,17 +87,74 @@ func TestLostComesFirst(t *testing.T) {
 	})
 }
 
-// In an empty inbox there is no number for the news of a gap to be
-// acknowledged by; what comes next is acknowledged as ever.
+// In an empty inbox there is no entry before the gap; it is acknowledged all
+// the same, before anything else comes to a device with a window of one.
 func TestLostInAnEmptyInbox(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDesk(t)
 		v := d.connect(phone(1), Start{AtEnd: true, After: 3, Lost: postbox.CodeEpochChanged}).resume()
 		v.want("gap epoch_changed 3…1")
 		d.post(d.commit(2))
-		v.want("gap epoch_changed 3…1", "1")
+		v.want("gap epoch_changed 3…1")
 		v.ackAll()
 		v.want("gap epoch_changed 3…1", "1", "2")
 		v.wantCursor(2)
+	})
+}
+
+// A cursor of another epoch stays one until the device has acknowledged the
+// news: whoever is cut off before is told again.
+func TestCursorOfAnotherEpochIsKeptUntilTheNewsIsHeard(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.commit(5)
+		lost := Start{After: 3, Lost: postbox.CodeEpochChanged, Resumed: true}
+		for range 2 {
+			v := d.connect(phone(10), lost).resume()
+			v.want("gap epoch_changed 3…4", "4", "5")
+			v.ack(2)
+			v.ack(1)
+			rest(2 * saveEvery)
+			if n := len(d.db.saves); n > 0 {
+				t.Errorf("saved %v", d.db.saves)
+			}
+			if v.sub.Unheard() != postbox.CodeEpochChanged {
+				t.Errorf("unheard is %q", v.sub.Unheard())
+			}
+			v.close()
+		}
+		v := d.connect(phone(10), lost).resume()
+		v.want("gap epoch_changed 3…4", "4", "5")
+		v.ack(0) // the gap: the cursor is the same number, of this epoch
+		if v.sub.Unheard() != "" {
+			t.Errorf("unheard is %q", v.sub.Unheard())
+		}
+		v.wantCursor(3)
+		rest(2 * saveEvery)
+		if n := len(d.db.saves); n != 1 || d.db.saves[0][0] != (postbox.CursorSave{User: alice, Device: 5, Cursor: 3, Epoch: "now"}) {
+			t.Errorf("saved %v", d.db.saves)
+		}
+	})
+}
+
+// An expired entry is spared, and the cursor passes it.
+func TestExpiredIsSpared(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.commit(4)
+		for _, n := range []int{1, 3} {
+			d.db.logs[alice][n].Message.ExpiresAt = time.Now().Add(time.Minute)
+		}
+		v := d.connect(phone(10), Start{}).resume()
+		v.want("1", "2", "3", "4")
+		v.close()
+		time.Sleep(2 * time.Minute)
+		v = d.connect(phone(10), Start{}).resume()
+		v.want("1", "3")
+		if got := v.got[1].After; got != 1 {
+			t.Errorf("after %d", got)
+		}
+		v.ackAll()
+		v.wantCursor(4)
 	})
 }

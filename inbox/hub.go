@@ -29,6 +29,7 @@ const readers = 4
 // may be called from any goroutine.
 type Hub struct {
 	reader Reader
+	epoch  postbox.Epoch
 	log    *slog.Logger
 	saver  saver
 	reads  chan struct{} // a slot for each page being read
@@ -40,10 +41,10 @@ type Hub struct {
 	boxes map[postbox.UserID]*mailbox
 }
 
-// NewHub makes a hub; Start runs it.
-func NewHub(r Reader, log *slog.Logger) *Hub {
+// NewHub makes a hub for the time of one epoch; Start runs it.
+func NewHub(r Reader, epoch postbox.Epoch, log *slog.Logger) *Hub {
 	h := &Hub{
-		reader: r, log: log,
+		reader: r, epoch: epoch, log: log,
 		reads: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -72,7 +73,7 @@ type Start struct {
 	// After begins after this number, when AtEnd is false.
 	After postbox.InboxSeq
 	// Lost, when set, is told to the device first, as a gap between After and
-	// where it begins.
+	// where it begins. Until it has acknowledged that, its cursor is not saved.
 	Lost postbox.Code
 	// Resumed marks the first window with Dup: it may have been sent before.
 	Resumed bool
@@ -107,7 +108,7 @@ func (h *Hub) Subscribe(ctx context.Context, d Device, at Start, out Outlet) (*S
 		}
 	}
 	start := at.After
-	if saved, ok := h.saver.unsaved(d.User, d.ID); ok && !at.AtEnd && at.Resumed {
+	if saved, ok := h.saver.unsaved(d.User, d.ID); ok && !at.AtEnd && at.Resumed && at.Lost == "" {
 		start = max(start, saved)
 	}
 	box.mu.Lock()
@@ -123,8 +124,9 @@ func (h *Hub) Subscribe(ctx context.Context, d Device, at Start, out Outlet) (*S
 	if at.After > max(head, box.head) && !at.AtEnd {
 		// The device is ahead of its inbox: it knows another lineage.
 		s.cursor = max(head, box.head)
-		s.lost, s.next = postbox.CodeEpochChanged, s.cursor+1
+		s.lost, s.next, s.handed = postbox.CodeEpochChanged, s.cursor+1, s.cursor
 	}
+	s.unheard = s.lost
 	if at.Resumed {
 		s.dupUpTo = s.cursor + postbox.InboxSeq(d.Window)
 	}

@@ -28,7 +28,7 @@ type office struct {
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{t: t, db: newDatabase()}
-	o.hub = NewHub(o.db, quiet())
+	o.hub = NewHub(o.db, "now", quiet())
 	o.lane = NewLane(LaneOptions{
 		Appender: o.db, Router: o.db, Hub: o.hub, Logger: quiet(),
 		Fenced: func() { o.fenced++ },

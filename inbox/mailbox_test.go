@@ -200,7 +200,7 @@ func TestStart(t *testing.T) {
 		"at the beginning":  {Start{}, numbers(1, 6)},
 		"in the middle":     {Start{After: 3}, numbers(4, 6)},
 		"at the last entry": {Start{After: 5}, []string{"6"}},
-		"beyond the end":    {Start{After: 9}, []string{"gap epoch_changed 9…6", "6"}},
+		"beyond the end":    {Start{After: 9}, []string{"gap epoch_changed 5…6", "6"}},
 		"in another epoch":  {Start{AtEnd: true, After: 3, Lost: postbox.CodeEpochChanged}, []string{"gap epoch_changed 3…6", "6"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,8 +10,9 @@ type Outlet interface {
 	// take it in any form and is spared it.
 	Deliver(d Delivery) bool
 	// Gap queues the news that what lies between after and next cannot be had
-	// any more. False: the device cannot take it.
-	Gap(code postbox.Code, after, next postbox.InboxSeq) bool
+	// any more, under a packet id that no entry has. False: the device cannot
+	// take it.
+	Gap(code postbox.Code, after, next postbox.InboxSeq, packetID uint16) bool
 	// Flush lets what was queued go out.
 	Flush()
 	// Ready reports whether the connection would take more now. An outlet

@@ -341,7 +341,7 @@ func (s *seat) finish(complete bool) {
 		if n := len(v.news) - len(v.got); n > 0 {
 			s.fault("%d gaps: %v", n, v.news)
 		}
-		if len(v.unacked) > 0 && cursor >= v.unacked[0] {
+		if len(v.unacked) > 0 && cursor >= v.unacked[0].seq {
 			s.fault("the cursor is %d, and not acknowledged is %v", cursor, v.unacked)
 		}
 		for _, f := range v.faults {

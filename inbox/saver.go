@@ -100,7 +100,10 @@ func (v *saver) save(ctx context.Context) error {
 	v.mu.Unlock()
 	saves := make(map[owner]postbox.CursorSave)
 	for _, s := range moved {
-		c := s.progress()
+		c, ok := s.progress()
+		if !ok {
+			continue
+		}
 		if old, ok := saves[owner{c.User, c.Device}]; !ok || old.Cursor < c.Cursor {
 			saves[owner{c.User, c.Device}] = c
 		}
@@ -129,12 +132,15 @@ func (v *saver) save(ctx context.Context) error {
 	return nil
 }
 
-// progress takes the subscription off the saver's list.
-func (s *Subscription) progress() postbox.CursorSave {
+// progress takes the subscription off the saver's list. It reports false when
+// there is nothing to save: what the device must hear first it has not.
+func (s *Subscription) progress() (postbox.CursorSave, bool) {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	s.marked = false
-	return postbox.CursorSave{User: s.device.User, Device: s.device.ID, Cursor: s.cursor}
+	return postbox.CursorSave{
+		User: s.device.User, Device: s.device.ID, Cursor: s.cursor, Epoch: s.hub.epoch,
+	}, s.unheard == ""
 }
 
 func (s *Subscription) lastCursor() postbox.InboxSeq {

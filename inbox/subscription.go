@@ -1,6 +1,9 @@
 package inbox
 
 import (
+	"sort"
+	"time"
+
 	"postbox"
 )
 
@@ -22,17 +25,20 @@ type Subscription struct {
 	dupUpTo postbox.InboxSeq
 	out     []outstanding // handed over, not acknowledged, in order
 	lost    postbox.Code  // news of a gap that the device must hear first
+	unheard postbox.Code  // the same, until it has acknowledged that
+	gaps    uint16        // told so far: each has a packet id of its own
 	page    []*postbox.Entry
 	reading bool // a goroutine reads pages for this device
 	marked  bool // on the saver's list
 }
 
 type outstanding struct {
-	seq postbox.InboxSeq
+	seq postbox.InboxSeq // of a gap, that of the entry before its end
 	// after is where the cursor stays meanwhile: for an entry the number below
 	// it, for a gap where that begins.
-	after postbox.InboxSeq
-	acked bool
+	after    postbox.InboxSeq
+	packetID uint16
+	acked    bool
 }
 
 // Resume starts or continues delivery: after the subscription was
@@ -61,27 +67,19 @@ func (s *Subscription) Ack(packetID uint16) bool {
 	return true
 }
 
-// Seek replaces the cursor, backwards too. What was outstanding is forgotten.
-func (s *Subscription) Seek(after postbox.InboxSeq) {
-	s.box.mu.Lock()
-	defer s.box.mu.Unlock()
-	s.cursor, s.next, s.handed, s.dupUpTo = after, after+1, after, 0
-	s.out, s.page = nil, nil
-	s.mark()
-}
-
-// Head is the number of the last entry of the inbox that is known here.
-func (s *Subscription) Head() postbox.InboxSeq {
-	s.box.mu.Lock()
-	defer s.box.mu.Unlock()
-	return s.box.head
-}
-
 // Cursor is the highest number up to which all is acknowledged or spared.
 func (s *Subscription) Cursor() postbox.InboxSeq {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	return s.cursor
+}
+
+// Unheard is the news that the device was to hear first and has not
+// acknowledged; empty if there was none or it has.
+func (s *Subscription) Unheard() postbox.Code {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	return s.unheard
 }
 
 // Close ends delivery; the cursor is saved soon. It is safe to call twice.
@@ -97,34 +95,37 @@ func (s *Subscription) Close() {
 	}
 }
 
-// find returns the index in out of the delivery with a packet id. The id
-// follows from the number, and what is outstanding spans less than all ids.
+// find returns the index in out of the delivery with a packet id, or -1. That
+// of an entry follows from its number, and what is outstanding spans less than
+// all ids; gaps are few and have ids of their own.
 func (s *Subscription) find(packetID uint16) int {
-	if len(s.out) == 0 || packetID == 0 || packetID > postbox.DeliveryIDs {
+	if len(s.out) == 0 || packetID == 0 {
 		return -1
 	}
-	first := s.out[0].seq
-	distance := (int(packetID) - int(first.PacketID()) + postbox.DeliveryIDs) % postbox.DeliveryIDs
-	want := first + postbox.InboxSeq(distance)
-	lo, hi := 0, len(s.out)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if s.out[mid].seq < want {
-			lo = mid + 1
-		} else {
-			hi = mid
+	at := 0
+	if packetID > postbox.DeliveryIDs {
+		for at < len(s.out) && s.out[at].packetID != packetID {
+			at++
 		}
+	} else {
+		first := s.out[0].seq
+		distance := (int(packetID) - int(first.PacketID()) + postbox.DeliveryIDs) % postbox.DeliveryIDs
+		want := first + postbox.InboxSeq(distance)
+		at = sort.Search(len(s.out), func(i int) bool { return s.out[i].seq >= want })
 	}
-	if lo == len(s.out) || s.out[lo].seq != want || s.out[lo].acked {
+	if at == len(s.out) || s.out[at].packetID != packetID || s.out[at].acked {
 		return -1
 	}
-	return lo
+	return at
 }
 
 // advance moves the cursor over what is acknowledged from the front.
 func (s *Subscription) advance() {
 	n := 0
 	for n < len(s.out) && s.out[n].acked {
+		if s.out[n].packetID > postbox.DeliveryIDs {
+			s.heard()
+		}
 		n++
 	}
 	if n == len(s.out) {
@@ -233,7 +234,7 @@ func (s *Subscription) hand(e *postbox.Entry) {
 	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
-		s.out = append(s.out, outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1})
+		s.out = append(s.out, outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
 	} else {
 		s.moveCursor(e.InboxSeq)
 	}
@@ -246,20 +247,13 @@ func (s *Subscription) spare(e *postbox.Entry) {
 	}
 }
 
-// gap tells the device that what lies before next cannot be had. Its
-// acknowledgement counts as that of the entry before next.
-func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
-	told, after := s.outlet.Gap(code, s.handed, next), s.next-1
-	s.handed, s.next = next-1, next
-	if told && s.device.QoS > 0 && next > 1 {
-		s.out = append(s.out, outstanding{seq: next - 1, after: after})
-	} else if len(s.out) == 0 {
-		s.moveCursor(next - 1)
-	}
-}
-
-// spared reports whether the device does without an entry: its own message,
-// with No Local.
+// spared reports whether the device does without an entry: what has expired,
+// and with No Local its own message.
 func (s *Subscription) spared(e *postbox.Entry) bool {
-	return s.device.NoLocal && e.Own && e.Message != nil && e.Message.Device == s.device.Name
+	m := e.Message
+	if m == nil {
+		return false
+	}
+	return s.device.NoLocal && e.Own && m.Device == s.device.Name ||
+		!m.ExpiresAt.IsZero() && m.Expired(time.Now())
 }

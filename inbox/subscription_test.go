@@ -1,9 +1,7 @@
 package inbox
 
 import (
-	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -219,59 +217,4 @@ func TestResumedWindowIsMarked(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A device that says it is somewhere else goes on from there.
-func TestSeek(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := newDesk(t)
-		d.commit(100)
-		v := d.connect(phone(3), Start{AtEnd: true}).resume()
-		d.post(d.commit(5))
-		v.want("101", "102", "103")
-		v.sub.Seek(98)
-		v.mu.Lock()
-		v.unacked = nil
-		v.mu.Unlock()
-		v.resume()
-		v.want("101", "102", "103", "99", "100", "101")
-		v.ackAll()
-		v.wantCursor(105)
-		if head := v.sub.Head(); head != 105 {
-			t.Errorf("head %d", head)
-		}
-	})
-}
-
-// What was being read for where the device was before is not delivered where
-// it is now.
-func TestSeekWhileReading(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		d := newDesk(t)
-		d.commit(100)
-		blocked := &slowPages{database: d.db, asked: make(chan struct{}), answer: make(chan struct{})}
-		d.hub.reader = blocked
-		v := d.connect(phone(200), Start{After: 50}).resume()
-		<-blocked.asked
-		v.sub.Seek(95)
-		close(blocked.answer)
-		v.want(numbers(96, 100)...)
-		v.ackAll()
-		v.wantCursor(100)
-	})
-}
-
-// slowPages answers for its first page when it may.
-type slowPages struct {
-	*database
-	asked, answer chan struct{}
-	once          sync.Once
-}
-
-// Entries implements Reader.
-func (r *slowPages) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
-	page, err := r.database.Entries(ctx, user, after, upTo, limit)
-	r.once.Do(func() { close(r.asked) })
-	<-r.answer
-	return page, err
 }

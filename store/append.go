@@ -38,6 +38,9 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 			return l.failed(b, err)
 		}
 		if len(taken) == 0 {
+			if len(fresh) > 0 {
+				l.lineage.committed(fresh[len(fresh)-1].Message.ID)
+			}
 			return nil
 		}
 		if err := l.fillUsed(ctx, fresh, taken); err != nil {

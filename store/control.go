@@ -21,6 +21,7 @@ const (
 	ControlDisabled ControlKind = "disabled"
 	ControlEnabled  ControlKind = "enabled"
 	ControlPassword ControlKind = "password"
+	ControlEpoch    ControlKind = "epoch" // a new one has begun; of no user
 )
 
 // ControlEvent is one line of that table.

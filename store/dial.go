@@ -16,13 +16,14 @@ import (
 const silence = 45 * time.Second
 
 // open makes a pool whose connections do not wait for ever.
-func open(dsn string) (*sqlx.DB, error) {
+// Every one of them leads to a database of the expected lineage.
+func open(dsn string, l *lineage) (*sqlx.DB, error) {
 	connector, err := pq.NewConnector(dsn)
 	if err != nil {
 		return nil, err
 	}
 	connector.Dialer(dialer{})
-	return sqlx.NewDb(sql.OpenDB(connector), "postgres"), nil
+	return sqlx.NewDb(sql.OpenDB(checked{connector, l}), "postgres"), nil
 }
 
 type dialer struct{ net.Dialer }

@@ -63,7 +63,7 @@ func isAway(err error) bool {
 	}
 	var ne net.Error
 	var se syscall.Errno
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, errStandby) ||
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, errStandby) || errors.Is(err, postbox.ErrUnavailable) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) || errors.As(err, &se)
 }

@@ -31,6 +31,7 @@ type Lane struct {
 	id          int
 	incarnation int64
 	db          *sqlx.DB
+	lineage     *lineage
 	fenced      error // returned when another server owns the lane
 
 	// conn is the lane's connection, while it has one. Statements go to it and
@@ -60,13 +61,13 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	if err != nil {
 		return nil, err
 	}
-	db, err := open(dsn)
+	db, err := open(dsn, s.lineage)
 	if err != nil {
 		return nil, fmt.Errorf("open lane %d: %w", id, err)
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	l := &Lane{id: id, db: db, fenced: fenced, incarnation: newIncarnation()}
+	l := &Lane{id: id, db: db, lineage: s.lineage, fenced: fenced, incarnation: newIncarnation()}
 	const take = `
 		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)
 		ON CONFLICT (id) DO UPDATE SET incarnation = EXCLUDED.incarnation`

@@ -163,27 +163,31 @@ func (s *Store) DeleteSubscriptions(ctx context.Context, device postbox.DeviceID
 	return away("delete subscriptions", err)
 }
 
-// SetCursor replaces a device's cursor, backwards too.
+// SetCursor replaces a device's cursor, backwards too. A device whose cursor is
+// of another epoch than the one in force, or of none, is still to be told that
+// the epoch has changed.
 func (s *Store) SetCursor(ctx context.Context, device postbox.DeviceID, epoch postbox.Epoch, cursor postbox.InboxSeq) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE postbox.devices SET cursor = $2, epoch = $3 WHERE id = $1`, device, cursor, epoch)
 	return away("set cursor", err)
 }
 
 // SaveCursors saves the progress of devices and of their users. A cursor that
-// is behind the saved one changes nothing.
+// is behind the saved one of its epoch changes nothing.
 func (s *Store) SaveCursors(ctx context.Context, saves []postbox.CursorSave) error {
 	users, devices, cursors := make([]int64, len(saves)), make([]int64, len(saves)), make([]int64, len(saves))
+	epochs := make([]string, len(saves))
 	for i, c := range saves {
-		users[i], devices[i], cursors[i] = int64(c.User), int64(c.Device), int64(c.Cursor)
+		users[i], devices[i], cursors[i], epochs[i] = int64(c.User), int64(c.Device), int64(c.Cursor), string(c.Epoch)
 	}
 	const save = `
-		WITH u AS (SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (user_id, device_id, cursor)),
+		WITH u AS (
+			SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[]) AS u (user_id, device_id, cursor, epoch)),
 		saved AS (
-			UPDATE postbox.devices d SET cursor = u.cursor FROM u
-			 WHERE d.id = u.device_id AND d.cursor < u.cursor)
+			UPDATE postbox.devices d SET cursor = u.cursor, epoch = u.epoch FROM u
+			 WHERE d.id = u.device_id AND (d.cursor < u.cursor OR d.epoch <> u.epoch))
 		UPDATE postbox.users p SET delivered_seq = m.cursor
 		  FROM (SELECT user_id, max(cursor) AS cursor FROM u GROUP BY user_id) m
 		 WHERE p.id = m.user_id AND p.delivered_seq < m.cursor`
-	_, err := s.db.ExecContext(ctx, save, pq.Array(users), pq.Array(devices), pq.Array(cursors))
+	_, err := s.db.ExecContext(ctx, save, pq.Array(users), pq.Array(devices), pq.Array(cursors), pq.Array(epochs))
 	return away("save cursors", err)
 }

@@ -20,6 +20,9 @@ import (
 type Options struct {
 	URL      string // postgres://… or key=value form
 	PoolSize int    // connections besides those of the lanes; 10 if zero
+	// Replaced is called, maybe often, when behind the URL there is another
+	// database than before: see Epoch. It must not block. May be nil.
+	Replaced func()
 }
 
 // Store is a pool of connections. Its methods may be called from any
@@ -27,6 +30,7 @@ type Options struct {
 type Store struct {
 	db      *sqlx.DB
 	options Options
+	lineage *lineage
 }
 
 // connectionSettings are given to every connection at its start. A statement
@@ -54,14 +58,15 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db, err := open(dsn)
+	l := &lineage{replaced: o.Replaced}
+	db, err := open(dsn, l)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	db.SetMaxOpenConns(o.PoolSize)
 	db.SetMaxIdleConns(o.PoolSize)
 	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db: db, options: o}, nil
+	return &Store{db: db, options: o, lineage: l}, nil
 }
 
 // Close ends all connections of the pool.

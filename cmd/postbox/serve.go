@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,34 +53,22 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		}
 	}
 	defer stopDatabase()
-	fenced, fence := context.WithCancel(ctx)
-	defer fence()
-	server, err := broker.New(ctx, broker.Options{Config: config, DatabaseURL: url, Logger: log, Fenced: fence})
-	if err != nil {
-		return err
-	}
-	if err := server.Start(ctx); err != nil {
-		_ = shut(server)
-		return err
-	}
-	if err := announce(g, config, server.Addresses()); err != nil {
-		_ = shut(server)
-		return err
-	}
-	if c.Demo {
-		if err := demo(ctx, g, url, server.Addresses()); err != nil {
-			_ = shut(server)
+	first := func(at broker.Addresses) error {
+		if err := announce(g, config, at); err != nil || !c.Demo {
 			return err
 		}
+		return demo(ctx, g, url, at)
 	}
-	<-fenced.Done()
-	g.Unhook() // a second signal now has its default effect: the end
-	log.Info("shutting down")
-	err = shut(server)
-	if err == nil && ctx.Err() == nil {
-		return fmt.Errorf("another postbox server has taken over the database")
+	for {
+		one := &serving{options: broker.Options{Config: config, DatabaseURL: url, Logger: log}, started: first, unhook: g.Unhook}
+		err := one.once(ctx)
+		if !errors.Is(err, errReplaced) {
+			return err
+		}
+		// The same addresses, though any free ones may have been asked for.
+		config.Listen.MQTT, config.Listen.HTTP, config.Listen.Private = one.at.MQTT, one.at.HTTP, one.at.Private
+		first = nil
 	}
-	return err
 }
 
 func (c *serveCmd) flags() map[string]string {
