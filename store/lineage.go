@@ -16,6 +16,8 @@ var errReplaced = errors.New("the database is not the one that this server has w
 
 // lineage is what a Store expects of every database that it connects to.
 type lineage struct {
+	checking sync.Mutex // held during a check
+
 	mu sync.Mutex // guards the fields below
 	// epoch is the one that this server works in; empty: any.
 	epoch postbox.Epoch
@@ -47,16 +49,15 @@ func (l *lineage) committed(id postbox.MessageID) {
 // check looks, on a connection that is not in use yet, whether it leads to the
 // expected database.
 func (l *lineage) check(ctx context.Context, conn driver.Conn) error {
+	l.checking.Lock()
+	defer l.checking.Unlock()
 	l.mu.Lock()
-	epoch, witness := l.epoch, l.witness
+	epoch, witness, replaced := l.epoch, l.witness, l.replaced
 	l.mu.Unlock()
 	if epoch == "" {
 		return nil
 	}
-	same, err := holds(ctx, conn, fmt.Sprintf(`SELECT (%s) = '%s'`, presentEpoch, epoch))
-	if err == nil && same && witness != (postbox.MessageID{}) {
-		same, err = holds(ctx, conn, fmt.Sprintf(`SELECT EXISTS (SELECT FROM postbox.messages WHERE id = '%s')`, witness))
-	}
+	same, err := compare(ctx, conn, epoch, witness)
 	if err != nil {
 		// Whatever it is, this database cannot be worked with now.
 		return &unavailable{"look at the database's lineage", err}
@@ -64,12 +65,30 @@ func (l *lineage) check(ctx context.Context, conn driver.Conn) error {
 	if same {
 		return nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.replaced != nil {
-		l.replaced()
+	if replaced != nil {
+		replaced()
 	}
 	return &unavailable{"connect", errReplaced}
+}
+
+// compare reports whether a database is in an epoch and has a message. If it is
+// the message alone that is missing, the database was put back to an older
+// state of the same epoch: its new one begins here.
+func compare(ctx context.Context, conn driver.Conn, epoch postbox.Epoch, witness postbox.MessageID) (bool, error) {
+	same, err := holds(ctx, conn, fmt.Sprintf(`SELECT (%s) = '%s'`, presentEpoch, epoch))
+	if err != nil || !same || witness == (postbox.MessageID{}) {
+		return same, err
+	}
+	has, err := holds(ctx, conn, fmt.Sprintf(`SELECT EXISTS (SELECT FROM postbox.messages WHERE id = '%s')`, witness))
+	if err != nil || has {
+		return has, err
+	}
+	x, ok := conn.(driver.ExecerContext)
+	if !ok {
+		return false, fmt.Errorf("%T does not execute", conn)
+	}
+	_, err = x.ExecContext(ctx, beginEpoch, []driver.NamedValue{{Ordinal: 1, Value: string(newEpoch())}})
+	return false, err
 }
 
 // holds runs a query for one boolean; null and no row are false.
