@@ -2,6 +2,7 @@ package proof
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"postbox/internal/pgtest"
 )
 
 // soak chooses the long forms.
@@ -36,6 +39,8 @@ type kills struct {
 	tap  *Tap
 	load *load
 	db   *sql.DB
+	// postmaster is the process id of the PostgreSQL in use.
+	postmaster func() (int, error)
 
 	probes                     int // messages of the sensor
 	rounds, inDoubt            int // that counted; with committed rows that had no acknowledgement
@@ -46,6 +51,24 @@ type kills struct {
 // and again. All that was acknowledged is stored, all that was sent is stored
 // once, and every device gets all of it in order.
 func TestKillRounds(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) {
+		s := StartServer(t, ServerOptions{})
+		killRounds(t, &kills{T: t, s: s, postmaster: s.postmaster})
+	})
+	t.Run("database.url", func(t *testing.T) {
+		cluster := pgtest.NewCluster(t)
+		s := StartServer(t, ServerOptions{DatabaseURL: StartGate(t, cluster.URL()).URL})
+		killRounds(t, &kills{T: t, s: s, postmaster: func() (int, error) {
+			pid := cluster.Pid()
+			if pid == 0 {
+				return 0, errors.New("no postmaster now")
+			}
+			return pid, nil
+		}})
+	})
+}
+
+func killRounds(t *testing.T, k *kills) {
 	counts := map[string]int{killServer: 6, stopImmediate: 2, killPostgres: 2}
 	if soak {
 		counts = map[string]int{killServer: 50, stopImmediate: 50, killPostgres: 50}
@@ -58,7 +81,6 @@ func TestKillRounds(t *testing.T) {
 	}
 	rand.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
 
-	k := &kills{T: t, s: StartServer(t, ServerOptions{})}
 	for _, user := range []string{"alice", "dave", "bob", "carol"} {
 		k.s.AddUser(user, user+"'s secret")
 	}
@@ -186,8 +208,11 @@ func (k *kills) round(kind string) bool {
 	k.until("the mosquitto programs to come back", func() bool {
 		return k.tap.Log.Subscribed("carol/terminal") && k.tap.Log.Connected("alice/lines")
 	})
-	pid := k.s.PostmasterPID()
-	k.aim()
+	pid, err := k.postmaster()
+	if err != nil {
+		k.Fatalf("find the postmaster: %v", err)
+	}
+	k.aim(kind)
 	at := time.Now()
 	switch kind {
 	case killServer:
@@ -209,7 +234,7 @@ func (k *kills) round(kind string) bool {
 	if kind == killServer {
 		k.s.Restart()
 	} else {
-		k.until("a new postmaster", func() bool { now, err := k.s.postmaster(); return err == nil && now != pid })
+		k.until("a new postmaster", func() bool { now, err := k.postmaster(); return err == nil && now != pid })
 	}
 	k.db = k.s.DB()
 	committed := 0
@@ -241,25 +266,34 @@ func (k *kills) round(kind string) bool {
 }
 
 // aim waits for at least 100 messages on their way and more rows committed
-// than acknowledged. After a while it is content with the first.
-func (k *kills) aim() {
+// than acknowledged. After a while it is content with the first. The server
+// that is to be killed is left stopped at that moment.
+func (k *kills) aim(kind string) {
 	k.Helper()
 	limit := time.Now().Add(10 * time.Second)
 	for time.Now().Before(limit.Add(patience)) {
-		onWire, answered := k.tap.Log.Totals()
-		if onWire-answered < 100 {
+		if onWire, answered := k.tap.Log.Totals(); onWire-answered < 100 {
 			time.Sleep(time.Millisecond)
 			continue
 		}
 		if time.Now().After(limit) {
 			return
 		}
+		if kind == killServer {
+			k.signal(k.s.PID(), syscall.SIGSTOP)
+			// What it had written reaches the tap, what it had asked for is committed.
+			time.Sleep(10 * time.Millisecond)
+		}
 		committed, err := Committed(k.db)
 		if err != nil {
 			k.Fatalf("count the committed rows: %v", err)
 		}
-		if _, answered = k.tap.Log.Totals(); committed > answered {
+		if onWire, answered := k.tap.Log.Totals(); committed > answered && onWire-answered >= 100 {
 			return
+		}
+		if kind == killServer {
+			k.signal(k.s.PID(), syscall.SIGCONT)
+			time.Sleep(rand.N(20 * time.Millisecond))
 		}
 	}
 	k.Fatalf("the load never had 100 messages on their way")
@@ -288,7 +322,7 @@ func (k *kills) until(what string, cond func() bool) {
 func (k *kills) signal(pid int, sig syscall.Signal) {
 	k.Helper()
 	if err := syscall.Kill(pid, sig); err != nil {
-		k.Fatalf("signal postmaster %d: %v", pid, err)
+		k.Fatalf("signal process %d: %v", pid, err)
 	}
 }
 
