@@ -23,10 +23,12 @@ type Publish struct {
 	PacketID   uint16   // of an MQTT publish with QoS 1 or 2; else zero
 	QoS        byte
 	Digest     Digest
+	Will       bool // a stored will, whose id is the message's: it is deleted with the insert
 
 	InboxSeq  InboxSeq   // of the sender's own copy
 	InboxSeqs []InboxSeq // of Recipients, in their order
 	Used      *Stored    // set instead when the idempotency key was used before
+	Gone      bool       // set instead when the will was sent before or taken back
 }
 
 // Numbered fills in what the database gave a publish; the numbers of its

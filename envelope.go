@@ -21,7 +21,8 @@ type View struct {
 }
 
 // AppendEnvelope appends e as the JSON object of docs/spec.md §4. The payload
-// bytes of a message that are not UTF-8 become body_base64.
+// bytes of a message that are not UTF-8 become body_base64. An entry without a
+// message has its number and its type only.
 func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
 	m := e.Message
 	dst = append(dst, `{"inbox_seq":`...)
@@ -34,6 +35,9 @@ func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
 	dst = append(dst, v.Epoch...)
 	dst = append(dst, `","type":"`...)
 	dst = append(dst, e.Type.String()...)
+	if m == nil {
+		return append(dst, `"}`...)
+	}
 	dst = append(dst, `","id":"`...)
 	dst = m.ID.Append(dst)
 	// Names need no escaping: their form allows no character that does.

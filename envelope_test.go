@@ -54,6 +54,8 @@ func TestAppendEnvelope(t *testing.T) {
 			head + tail + `,"expired":true}`},
 		"not yet expired": {func(e *postbox.Entry, v *postbox.View) { e.Message.ExpiresAt = v.Now.Add(1) },
 			head + tail + plain + `,"body":"hello"}`},
+		"without a message": {func(e *postbox.Entry, _ *postbox.View) { e.Own, e.Type, e.Message = true, postbox.EntryRoom, nil },
+			`{"inbox_seq":42,"epoch":"k3f9","type":"room"}`},
 		"retracted": {func(e *postbox.Entry, v *postbox.View) { e.Own, e.Message.RetractedAt, v.TooLarge = true, sentAt, 9 },
 			head + tail + `,"idempotency_key":"k\"7","device":"phone","retracted":true}`},
 	} {

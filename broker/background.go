@@ -13,7 +13,7 @@ import (
 
 // watch does what other processes ask for: the command line, other servers.
 func (s *Server) watch(ctx context.Context) {
-	err := s.store.WatchControl(ctx, func(e store.ControlEvent) {
+	err := s.control.Run(ctx, func(e store.ControlEvent) {
 		for _, l := range s.lanes {
 			l.Forget()
 		}
@@ -30,12 +30,8 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
-// keepHouse forgets sessions whose life is over, and ends all connections when
-// the database has been away for too long: their clients then try again, here
-// or elsewhere.
+// keepHouse forgets sessions whose life is over.
 func (s *Server) keepHouse(ctx context.Context) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	for {
@@ -46,21 +42,8 @@ func (s *Server) keepHouse(ctx context.Context) {
 			if err := s.store.ForgetExpired(ctx); err != nil && ctx.Err() == nil {
 				s.o.Logger.Warn("forgetting expired sessions failed", "error", err)
 			}
-		case <-second.C:
-			if s.awayTooLong() {
-				s.hook.DisconnectAll(packets.ErrServerBusy)
-			}
 		}
 	}
-}
-
-func (s *Server) awayTooLong() bool {
-	for _, l := range s.lanes {
-		if since := l.AwaySince(); !since.IsZero() && time.Since(since) > s.o.Config.OutageTimeout {
-			return true
-		}
-	}
-	return false
 }
 
 func limitsOf(c configs.Config) hooks.Limits {

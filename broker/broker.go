@@ -2,8 +2,8 @@ package broker
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,17 +49,18 @@ type Addresses struct {
 
 // Server is one Postbox server. New makes it, Start runs it, Shutdown ends it.
 type Server struct {
-	o      Options
-	store  *store.Store
-	owner  io.Closer
-	epoch  postbox.Epoch
-	hub    *inbox.Hub
-	lanes  []*inbox.Lane
-	inner  []*store.Lane
-	mochi  *mqtt.Server
-	hook   *hooks.Hook
-	door   *door
-	tokens *auth.Tokens
+	o       Options
+	store   *store.Store
+	owner   *store.Owner
+	control *store.ControlWatch
+	epoch   postbox.Epoch
+	hub     *inbox.Hub
+	lanes   []*inbox.Lane
+	inner   []*store.Lane
+	mochi   *mqtt.Server
+	hook    *hooks.Hook
+	door    *door
+	tokens  *auth.Tokens
 
 	listener  net.Listener
 	public    *http.Server
@@ -69,12 +70,15 @@ type Server struct {
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
 	replaced atomic.Bool
+	outage   outage
+	unowned  bool // askDatabase's: somebody else holds the database
 	shutdown sync.Once
 	result   error
 }
 
 // New connects to the database, brings its schema up to date, and takes it for
-// this server. It fails when the database is away, newer, or taken.
+// this server. It waits half a minute for a database that is away, and fails
+// when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
 	for _, f := range []*func(){&o.Fenced, &o.Replaced} {
 		if *f == nil {
@@ -91,11 +95,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 
 func (s *Server) prepare(ctx context.Context) error {
 	var err error
-	if err = s.openDatabase(ctx); err != nil {
-		return err
-	}
-	s.hub = inbox.NewHub(s.store, s.epoch, s.o.Logger)
-	if err = s.openLanes(ctx); err != nil {
+	if err = s.awaitDatabase(ctx, s.openDatabase); err != nil {
 		return err
 	}
 	if s.tokens, err = OpenTokens(ctx, s.store); err != nil {
@@ -111,7 +111,8 @@ func (s *Server) prepare(ctx context.Context) error {
 	})
 	s.hook, err = hooks.New(s.mochi, hooks.Options{
 		Accounts: &accounts{store: s.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: s.tokens, log: s.o.Logger},
-		Sessions: s.store, Records: s.store, Mail: s.hub, Epoch: s.epoch, Lineage: s, Limits: limits, Logger: s.o.Logger,
+		Sessions: s.store, Records: s.store, Mail: s.hub, Wills: s.store, Epoch: s.epoch, Lineage: s, Limits: limits, Logger: s.o.Logger,
+		MayWrite: (&router{s.store}).mayWrite, AwaySince: s.awaySince,
 		LaneOf: func(u postbox.UserID) hooks.Lane { return s.lanes[int(u)%len(s.lanes)] },
 	})
 	if err != nil {
@@ -143,11 +144,14 @@ func (s *Server) openDatabase(ctx context.Context) error {
 	if s.owner, err = s.store.Own(ctx); err != nil {
 		return err
 	}
-	if err := schema.Migrate(ctx, s.store.DB().DB); err != nil {
+	if err := s.store.Migrating(func(db *sql.DB) error { return schema.Migrate(ctx, db) }); err != nil {
 		return err
 	}
 	if _, err := s.store.Durability(ctx); err != nil {
 		s.o.Logger.Warn("the database does not promise what postbox does", "error", err)
+	}
+	if s.control, err = s.store.WatchControl(ctx); err != nil {
+		return err
 	}
 	if s.epoch, err = s.store.Epoch(ctx); err != nil {
 		return err
@@ -155,7 +159,11 @@ func (s *Server) openDatabase(ctx context.Context) error {
 	if err := s.store.DisconnectAll(ctx); err != nil {
 		return err
 	}
-	return s.store.ForgetExpired(ctx)
+	if err := s.store.ForgetExpired(ctx); err != nil {
+		return err
+	}
+	s.hub = inbox.NewHub(s.store, s.epoch, s.o.Logger)
+	return s.openLanes(ctx)
 }
 
 func (s *Server) openLanes(ctx context.Context) error {
@@ -203,6 +211,9 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 	s.work.Go(func() { s.watch(run) })
 	s.work.Go(func() { s.keepHouse(run) })
+	s.work.Go(func() { s.askDatabase(run) })
+	s.work.Go(func() { s.boundOutage(run) })
+	s.work.Go(func() { s.hook.KeepWills(run) })
 	return s.listen()
 }
 
@@ -236,16 +247,6 @@ func (s *Server) listen() error {
 // Addresses tells where a started server listens, with the real ports.
 func (s *Server) Addresses() Addresses { return s.addresses }
 
-// ready tells whether messages can be stored.
-func (s *Server) ready(ctx context.Context) error {
-	for _, l := range s.lanes {
-		if since := l.AwaySince(); !since.IsZero() {
-			return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
-		}
-	}
-	return s.store.Ping(ctx)
-}
-
 // flushTimeout is how long Shutdown waits for the database to take what was
 // received. What it does not take was not acknowledged either.
 const flushTimeout = 5 * time.Second
@@ -269,7 +270,11 @@ func (s *Server) end(ctx context.Context) error {
 	}
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
-	half, cancel := context.WithTimeout(ctx, flushTimeout)
+	patience, stuck := flushTimeout, false
+	if !s.awaySince().IsZero() {
+		patience = time.Second
+	}
+	half, cancel := context.WithTimeout(ctx, patience)
 	for _, l := range s.running() {
 		if s.replaced.Load() {
 			l.Refuse()
@@ -277,15 +282,18 @@ func (s *Server) end(ctx context.Context) error {
 		}
 		if err := l.Flush(half); err != nil {
 			// The database is away: nobody must wait for it any more.
-			note("flush", err)
+			s.o.Logger.Warn("the database is away: what it has not taken was not acknowledged, and clients send it again", "error", err)
 			l.Refuse()
+			stuck = true
 		}
 	}
 	cancel()
 	s.hook.DisconnectAll(packets.ErrServerShuttingDown)
 	note("end connections", s.door.close(ctx))
 	for _, l := range s.running() {
-		note("flush", l.Shutdown(ctx))
+		if !stuck {
+			note("flush", l.Shutdown(ctx))
+		}
 	}
 	if s.cancel != nil {
 		s.cancel()
@@ -303,7 +311,12 @@ func (s *Server) end(ctx context.Context) error {
 		_ = s.public.Close()
 		_ = s.private.Close()
 	}
-	note("save cursors", s.hub.Shutdown(ctx))
+	if stuck {
+		ctx = last
+	}
+	if err := s.hub.Shutdown(ctx); err != nil {
+		s.o.Logger.Warn("saving cursors failed: devices get again what they have acknowledged since", "error", err)
+	}
 	_ = s.mochi.Close()
 	s.work.Wait()
 	s.closeDatabase()

@@ -10,6 +10,7 @@ import (
 	"postbox"
 	"postbox/auth"
 	"postbox/broker"
+	"postbox/internal/mqtttest"
 )
 
 // What another process does to an account takes effect on its connections
@@ -36,7 +37,7 @@ func TestControl(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, c := range conns {
-				if reason := c.ended(); v == 5 && reason != packets.ErrAdministrativeAction.Code {
+				if reason := c.Ended(); v == 5 && reason != packets.ErrAdministrativeAction.Code {
 					t.Errorf("%s: ended with %#x, want 0x98", name, reason)
 				}
 			}
@@ -44,7 +45,7 @@ func TestControl(t *testing.T) {
 			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("%s took effect after %v", name, took)
 			}
-			other.quiet()
+			other.Quiet()
 			_, ack := w.login(t, login{version: v, user: alice, id: "phone"})
 			want := byte(0)
 			if name == "disable" {
@@ -69,7 +70,7 @@ func TestDisabledWhileConnecting(t *testing.T) {
 	alice := w.user("alice")
 	witness := w.connect(t, login{version: 5, user: alice, id: "witness"})
 	l := durable(5, alice, "phone")
-	w.connect(t, l).leave()
+	w.connect(t, l).Leave()
 
 	// The CONNECT has checked the account, and waits for its session.
 	tx, err := w.db.Begin()
@@ -82,18 +83,18 @@ func TestDisabledWhileConnecting(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := w.dial(t)
-	c.version = 5
-	c.send(l.packet())
+	c.Version = 5
+	c.Send(l.packet())
 	w.awaitBlocked(1)
 	if err := w.store.SetDisabled(t.Context(), postbox.User(alice), true); err != nil {
 		t.Fatal(err)
 	}
-	witness.ended() // the server has heard of it
+	witness.Ended() // the server has heard of it
 	release()
 
-	_ = c.conn.SetReadDeadline(time.Now().Add(3 * time.Second))
+	_ = c.Net.SetReadDeadline(time.Now().Add(3 * time.Second))
 	for {
-		pk, err := readPacket(c.in, 5)
+		pk, err := mqtttest.Decode(c.In, 5)
 		if err != nil {
 			break
 		}
@@ -101,9 +102,9 @@ func TestDisabledWhileConnecting(t *testing.T) {
 			return
 		}
 	}
-	if _, err := c.conn.Write([]byte{0xc0, 0}); err == nil {
-		_ = c.conn.SetReadDeadline(time.Now().Add(time.Second))
-		if pk, err := readPacket(c.in, 5); err == nil {
+	if _, err := c.Net.Write([]byte{0xc0, 0}); err == nil {
+		_ = c.Net.SetReadDeadline(time.Now().Add(time.Second))
+		if pk, err := mqtttest.Decode(c.In, 5); err == nil {
 			t.Errorf("a disabled user is connected, and gets a %s", packets.PacketNames[pk.FixedHeader.Type])
 		}
 	}
@@ -156,7 +157,7 @@ func TestToken(t *testing.T) {
 
 		began := time.Now()
 		c = w.connect(t, login{version: v, password: issue(alice, auth.PurposeAccess, time.Second), id: "laptop"})
-		if reason := c.ended(); v == 5 && reason != packets.ErrMaxConnectTime.Code {
+		if reason := c.Ended(); v == 5 && reason != packets.ErrMaxConnectTime.Code {
 			t.Errorf("ended with %#x, want 0xa0", reason)
 		}
 		if took := time.Since(began); took > 5*time.Second {

@@ -39,7 +39,7 @@ func TestEnvelope(t *testing.T) {
 	var acks []map[string]string
 	for _, p := range []publication{text, binary} {
 		s.publish(p)
-		acks = append(acks, properties(s.expect(packets.Puback)))
+		acks = append(acks, properties(s.Expect(packets.Puback)))
 	}
 	type got struct {
 		reader
@@ -92,7 +92,7 @@ func TestDeliveryProperties(t *testing.T) {
 	props.ContentType, props.MessageExpiryInterval = "text/x", 100
 	props.ResponseTopic, props.CorrelationData = "reply/x", []byte("lost")
 	s.publish(publication{id: 1, qos: 1, topic: "inbox/" + bob, body: "x", props: props})
-	ack := properties(s.expect(packets.Puback))
+	ack := properties(s.Expect(packets.Puback))
 
 	for _, at := range []*wire{c, own} {
 		pk, e := at.receive()
@@ -140,7 +140,7 @@ func TestRawForm(t *testing.T) {
 	}
 	check := func(body, contentType string) {
 		t.Helper()
-		pk := c.expect(packets.Publish)
+		pk := c.Expect(packets.Publish)
 		c.puback(pk.PacketID)
 		if string(pk.Payload) != body || pk.Properties.ContentType != contentType {
 			t.Errorf("payload %q of %s, want %q of %s", pk.Payload, pk.Properties.ContentType, body, contentType)
@@ -154,11 +154,11 @@ func TestRawForm(t *testing.T) {
 	}
 	for _, b := range [][2]string{{"plain", "text/plain"}, {"\xff\xfe", "application/octet-stream"}, {"", "text/plain"}} {
 		c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: b[0]})
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 		check(b[0], b[1])
 	}
 	// It is part of the session.
-	c.leave()
+	c.Leave()
 	other := w.connect(t, login{user: alice, id: "other", clean: true})
 	other.say("inbox/"+alice, "meanwhile")
 	c = w.connect(t, l)
@@ -187,13 +187,13 @@ func TestNoLocal(t *testing.T) {
 	expect(1, "", "1")
 	c.say("inbox/"+alice, "2")
 	c.say("inbox/"+alice, "3")
-	c.quiet()
+	c.Quiet()
 	other.say("inbox/"+alice, "4")
 	expect(4, "1", "4")
 	c.say("inbox/"+alice, "5")
 	// The cursor passes what is spared by itself.
 	await(t, "the cursor", func() bool { return w.cursor(alice, "phone") == 5 })
-	c.leave()
+	c.Leave()
 	other.say("inbox/"+alice, "6")
 	c = w.connect(t, l)
 	expect(6, "", "6")
@@ -204,7 +204,7 @@ func TestNoLocal(t *testing.T) {
 	expect(1, "", "1")
 	expect(4, "1", "4")
 	expect(6, "4", "6")
-	c.quiet()
+	c.Quiet()
 }
 
 // What is larger than the client takes comes without its body.
@@ -220,7 +220,7 @@ func TestMaximumPacketSize(t *testing.T) {
 		s.say("inbox/"+alice, string(make([]byte, 2000)))
 		s.say("inbox/"+alice, "small again")
 		for n, want := range []bool{false, true, false} {
-			pk := c.expect(packets.Publish)
+			pk := c.Expect(packets.Publish)
 			c.puback(pk.PacketID)
 			if size := pk.FixedHeader.Remaining + 3; size > limit {
 				t.Errorf("%s: a packet of %d bytes, at most %d are allowed", name, size, limit)
@@ -252,7 +252,7 @@ func TestMaximumPacketSizeBelowTheEnvelope(t *testing.T) {
 	s := w.connect(t, login{user: alice, id: "sender"})
 	s.say("inbox/"+alice, "x")
 	await(t, "the cursor", func() bool { return w.cursor(alice, "small") == 1 })
-	for _, pk := range c.flush() {
+	for _, pk := range c.Flush() {
 		if size := pk.FixedHeader.Remaining + 2; size > limit {
 			t.Errorf("a packet of %d bytes, at most %d are allowed", size, limit)
 		}
@@ -266,7 +266,7 @@ func TestExpiredMessageHasNoBody(t *testing.T) {
 	alice := w.user("alice")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: "gone", props: packets.Properties{MessageExpiryInterval: 3600}})
-	c.expect(packets.Puback)
+	c.Expect(packets.Puback)
 	c.say("inbox/"+alice, "stays")
 	w.exec(`UPDATE postbox.messages SET expires_at = now() - interval '1 second' WHERE body = 'gone'`)
 	late := w.connect(t, login{version: 5, user: alice, id: "late"})

@@ -10,7 +10,7 @@ import (
 // gap reads the news of a changed epoch and returns its packet id.
 func (c *wire) gap(t *testing.T, after, next int64) uint16 {
 	t.Helper()
-	pk := c.expect(packets.Publish)
+	pk := c.Expect(packets.Publish)
 	e := open(t, pk)
 	if e.Type != "gap" || e.Code != "epoch_changed" || e.After == nil || *e.After != after || e.Next != next {
 		t.Fatalf("told %s, want a gap from %d to %d", pk.Payload, after, next)
@@ -41,8 +41,8 @@ func TestSessionOfAnotherEpoch(t *testing.T) {
 		for n := int64(1); n <= 3; n++ {
 			c.puback(c.entry(n).PacketID)
 		}
-		c.flush()
-		c.leave()
+		c.Flush()
+		c.Leave()
 		await(t, "the cursor", func() bool { return w.cursor(bob, "phone") == 3 })
 		w.older(bob)
 		w.fill(bob, 2)
@@ -52,8 +52,8 @@ func TestSessionOfAnotherEpoch(t *testing.T) {
 			c.gap(t, 3, 4)
 			c.puback(c.entry(4).PacketID)
 			c.puback(c.entry(5).PacketID)
-			c.flush()
-			c.leave()
+			c.Flush()
+			c.Leave()
 		}
 		c = w.connect(t, l)
 		c.gap(t, 3, 4)
@@ -61,15 +61,15 @@ func TestSessionOfAnotherEpoch(t *testing.T) {
 		c.unsubscribe("inbox/" + bob)
 		c.subscribe("inbox/" + bob)
 		c.puback(c.gap(t, 3, 4))
-		c.flush()
-		c.leave()
+		c.Flush()
+		c.Leave()
 
 		c = w.connect(t, l)
 		c.puback(c.entry(4).PacketID)
 		c.puback(c.entry(5).PacketID)
-		c.flush()
-		c.quiet()
-		c.leave()
+		c.Flush()
+		c.Quiet()
+		c.Leave()
 	})
 }
 
@@ -81,19 +81,19 @@ func TestSessionOfAnotherEpochAtZero(t *testing.T) {
 	l := durable(5, bob, "phone")
 	c := w.connect(t, l)
 	c.listen(bob)
-	c.leave()
+	c.Leave()
 	w.older(bob)
 	c = w.connect(t, l)
 	id := c.gap(t, 0, 1)
 	w.fill(bob, 1)
 	c.puback(c.entry(1).PacketID)
 	c.puback(id)
-	c.flush()
-	c.leave()
+	c.Flush()
+	c.Leave()
 	w.fill(bob, 1)
 	c = w.connect(t, l)
 	c.puback(c.entry(2).PacketID)
-	c.leave()
+	c.Leave()
 }
 
 // A position of an earlier epoch of this database counts as far as both have
@@ -130,8 +130,8 @@ func TestSinceAnotherEpoch(t *testing.T) {
 				for n := want.next; n <= 7; n++ {
 					c.puback(c.entry(n).PacketID)
 				}
-				c.quiet()
-				c.leave()
+				c.Quiet()
+				c.Leave()
 			}
 		}
 	})
@@ -152,8 +152,8 @@ func TestClientAheadOfItsInbox(t *testing.T) {
 		c := w.connect(t, login{user: bob, id: "phone", clean: true})
 		c.subscribe("inbox/"+bob+"/since/"+string(epoch)+":9", "inbox/"+bob)
 		c.gap(t, 3, 4)
-		c.flush()
-		c.leave()
+		c.Flush()
+		c.Leave()
 	}
 	epochs := func() int64 { return w.number(`SELECT count(*) FROM postbox.epochs`) }
 	ahead()
@@ -184,8 +184,8 @@ func TestNewEpochWhileRunning(t *testing.T) {
 	c.listen(bob)
 	w.fill(bob, 1)
 	c.puback(c.entry(1).PacketID)
-	c.flush()
-	c.leave()
+	c.Flush()
+	c.Leave()
 	await(t, "the cursor", func() bool { return w.cursor(bob, "phone") == 1 })
 	begun, err := w.store.NewEpoch(t.Context())
 	if err != nil {
@@ -194,7 +194,7 @@ func TestNewEpochWhileRunning(t *testing.T) {
 	await(t, "the server to notice", func() bool { return w.replaced.Load() > 0 })
 	w.restart()
 	c = w.connect(t, l)
-	pk := c.expect(packets.Publish)
+	pk := c.Expect(packets.Publish)
 	if e := open(t, pk); e.Type != "gap" || e.Epoch != string(begun) || e.Next != 2 {
 		t.Errorf("told %s, want a gap to 2 in epoch %s", pk.Payload, begun)
 	}

@@ -26,10 +26,10 @@ func TestIdempotencyKey(t *testing.T) {
 			send := func(l login, p publication) packets.Packet {
 				t.Helper()
 				c := w.connect(t, l)
-				defer c.leave()
+				defer c.Leave()
 				p.id = 1
 				c.publish(p)
-				return c.expect(packets.Puback)
+				return c.Expect(packets.Puback)
 			}
 			phone, laptop := durable(5, alice, "phone"), durable(5, alice, "laptop")
 			p := keyed(way, bob, "k1", "x")
@@ -90,10 +90,10 @@ func TestIdempotencyKeyInOneBatch(t *testing.T) {
 		all = append(all, p)
 	}
 	c.publish(all...)
-	c.quiet()
+	c.Quiet()
 	release()
-	c.expect(packets.Puback)
-	first, second, third, last := c.expect(packets.Puback), c.expect(packets.Puback), c.expect(packets.Puback), c.expect(packets.Puback)
+	c.Expect(packets.Puback)
+	first, second, third, last := c.Expect(packets.Puback), c.Expect(packets.Puback), c.Expect(packets.Puback), c.Expect(packets.Puback)
 	second.PacketID = first.PacketID
 	checkDuplicate(t, 5, first, second)
 	if third.ReasonCode != 0x83 {
@@ -113,15 +113,15 @@ func TestIdempotencyKey3(t *testing.T) {
 	p := keyed("topic", alice, "k", "x")
 	p.id = 1
 	c.publish(p)
-	c.expect(packets.Puback)
+	c.Expect(packets.Puback)
 	if _, e := c.receive(); e.IdempotencyKey != "k" {
 		t.Errorf("own copy with key %q", e.IdempotencyKey)
 	}
 	c.publish(p)
-	c.expect(packets.Puback)
+	c.Expect(packets.Puback)
 	p.body = "y"
 	c.publish(p)
-	checkError(t, "conflict", c.expect(packets.Publish), refused{p, 0, "conflict", "k"}, alice)
-	c.expect(packets.Puback)
-	c.quiet()
+	checkError(t, "conflict", c.Expect(packets.Publish), refused{p, 0, "conflict", "k"}, alice)
+	c.Expect(packets.Puback)
+	c.Quiet()
 }

@@ -29,14 +29,14 @@ func TestShutdown(t *testing.T) {
 		three.say("inbox/"+bob, big)
 	}
 	silent, half := w.dial(t), w.dial(t)
-	half.write([]byte{0x10})
+	half.Write([]byte{0x10})
 
 	release := w.holdCommits()
 	for id := uint16(1000); id < 1010; id++ {
 		five.publish(publication{id: id, qos: 1, topic: "inbox/" + bob, body: "last"})
 	}
 	w.awaitBlocked(1)
-	five.quiet() // all of them are in
+	five.Quiet() // all of them are in
 	began := time.Now()
 	time.AfterFunc(200*time.Millisecond, release)
 	w.stop()
@@ -44,18 +44,18 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	for id := uint16(1000); id < 1010; id++ {
-		if ack := five.expect(packets.Puback); ack.PacketID != id {
+		if ack := five.Expect(packets.Puback); ack.PacketID != id {
 			t.Errorf("acknowledged %d, want %d", ack.PacketID, id)
 		}
 	}
-	if bye := five.expect(packets.Disconnect); bye.ReasonCode != packets.ErrServerShuttingDown.Code {
+	if bye := five.Expect(packets.Disconnect); bye.ReasonCode != packets.ErrServerShuttingDown.Code {
 		t.Errorf("ended with %#x, want 0x8b", bye.ReasonCode)
 	}
 	if n := w.stored(alice, "last"); n != 10 {
 		t.Errorf("stored %d of 10", n)
 	}
 	for _, c := range []*wire{three, silent, half} {
-		c.ended()
+		c.Ended()
 	}
 	for _, at := range []string{w.at.MQTT, w.at.HTTP, w.at.Private} {
 		if conn, err := net.Dial("tcp", at); err == nil {
@@ -90,7 +90,7 @@ func TestShutdownWithACommitUnderWay(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v, given 0.3 s", took)
 	}
-	c.ended()
+	c.Ended()
 	release()
 	w.start()
 }

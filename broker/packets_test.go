@@ -26,44 +26,44 @@ func (p publication) packet() packets.Packet {
 }
 
 func (c *wire) publish(all ...publication) {
-	c.t.Helper()
+	c.T.Helper()
 	pks := make([]packets.Packet, len(all))
 	for i, p := range all {
 		pks[i] = p.packet()
 	}
-	c.send(pks...)
+	c.Send(pks...)
 }
 
 // say publishes at QoS 1 with the next packet id, and waits for the PUBACK,
 // which it returns. Deliveries that come before it are lost to the test.
 func (c *wire) say(topic, body string) packets.Packet {
-	c.t.Helper()
+	c.T.Helper()
 	c.id++
 	c.publish(publication{id: c.id, qos: 1, topic: topic, body: body})
-	_, ack := c.until(packets.Puback)
+	_, ack := c.Until(packets.Puback)
 	if ack.PacketID != c.id {
-		c.t.Fatalf("PUBACK of %d, want %d", ack.PacketID, c.id)
+		c.T.Fatalf("PUBACK of %d, want %d", ack.PacketID, c.id)
 	}
 	return ack
 }
 
 func (c *wire) puback(ids ...uint16) {
-	c.t.Helper()
+	c.T.Helper()
 	for _, id := range ids {
-		c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
+		c.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
 	}
 }
 
 func (c *wire) pubrel(id uint16) {
-	c.t.Helper()
-	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: id})
+	c.T.Helper()
+	c.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: id})
 }
 
 // ask sends a SUBSCRIBE.
 func (c *wire) ask(props packets.Properties, subs ...packets.Subscription) (id uint16) {
-	c.t.Helper()
+	c.T.Helper()
 	c.id++
-	c.send(packets.Packet{
+	c.Send(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1},
 		PacketID:    c.id, Filters: subs, Properties: props,
 	})
@@ -72,7 +72,7 @@ func (c *wire) ask(props packets.Properties, subs ...packets.Subscription) (id u
 
 // subscribe asks for filters at QoS 1 and returns the codes of the SUBACK.
 func (c *wire) subscribe(filters ...string) []byte {
-	c.t.Helper()
+	c.T.Helper()
 	subs := make([]packets.Subscription, len(filters))
 	for i, f := range filters {
 		subs[i] = packets.Subscription{Filter: f, Qos: 1}
@@ -81,20 +81,20 @@ func (c *wire) subscribe(filters ...string) []byte {
 }
 
 func (c *wire) subscribeWith(props packets.Properties, subs ...packets.Subscription) []byte {
-	c.t.Helper()
+	c.T.Helper()
 	id := c.ask(props, subs...)
-	_, ack := c.until(packets.Suback)
+	_, ack := c.Until(packets.Suback)
 	if ack.PacketID != id {
-		c.t.Fatalf("SUBACK of %d, want %d", ack.PacketID, id)
+		c.T.Fatalf("SUBACK of %d, want %d", ack.PacketID, id)
 	}
 	return ack.ReasonCodes
 }
 
 // listen subscribes to the user's inbox, which must be granted.
 func (c *wire) listen(user string) {
-	c.t.Helper()
+	c.T.Helper()
 	if codes := c.subscribe("inbox/" + user); len(codes) != 1 || codes[0] != 1 {
-		c.t.Fatalf("subscribe to the inbox of %s: codes %#x", user, codes)
+		c.T.Fatalf("subscribe to the inbox of %s: codes %#x", user, codes)
 	}
 }
 
@@ -141,12 +141,12 @@ func (e envelope) body() string {
 
 // receive reads the next packet, which must be a delivery, and acknowledges it.
 func (c *wire) receive() (packets.Packet, envelope) {
-	c.t.Helper()
-	pk := c.expect(packets.Publish)
+	c.T.Helper()
+	pk := c.Expect(packets.Publish)
 	if pk.FixedHeader.Qos > 0 {
 		c.puback(pk.PacketID)
 	}
-	return pk, open(c.t, pk)
+	return pk, open(c.T, pk)
 }
 
 // properties are the user properties of a packet, by name.

@@ -21,7 +21,7 @@ func TestAckFollowsCommit(t *testing.T) {
 			c := w.connect(t, login{version: v, user: alice, id: "phone"})
 			p := publication{id: 1, qos: qos, topic: "inbox/" + bob, body: "at once"}
 			c.publish(p)
-			if ack := c.expect(kind); ack.PacketID != 1 || ack.ReasonCode != 0 {
+			if ack := c.Expect(kind); ack.PacketID != 1 || ack.ReasonCode != 0 {
 				t.Errorf("acknowledged %d with %#x", ack.PacketID, ack.ReasonCode)
 			}
 			if n := w.stored(alice, p.body); n != 1 {
@@ -32,12 +32,12 @@ func TestAckFollowsCommit(t *testing.T) {
 			p.id, p.body = 2, "later"
 			c.publish(p)
 			w.awaitBlocked(1)
-			c.quiet()
+			c.Quiet()
 			if n := w.stored(alice, p.body); n != 0 {
 				t.Errorf("%d rows before the commit", n)
 			}
 			release()
-			if ack := c.expect(kind); ack.PacketID != 2 {
+			if ack := c.Expect(kind); ack.PacketID != 2 {
 				t.Errorf("acknowledged %d, want 2", ack.PacketID)
 			}
 			if n := w.stored(alice, p.body); n != 1 {
@@ -64,7 +64,7 @@ func TestAcksKeepTheOrderOfPublishes(t *testing.T) {
 		}
 		c.publish(all...)
 		for range all {
-			ack := c.read()
+			ack := c.Read()
 			if k := ack.FixedHeader.Type; k != packets.Puback && k != packets.Pubrec {
 				t.Fatalf("got a %s", packets.PacketNames[k])
 			}
@@ -73,7 +73,7 @@ func TestAcksKeepTheOrderOfPublishes(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("order of acknowledgements: -want +got:\n%s", diff)
 		}
-		c.quiet()
+		c.Quiet()
 	})
 }
 
@@ -89,7 +89,7 @@ func TestNumbersAreDenseAndInOrder(t *testing.T) {
 	}
 	c.publish(all...)
 	for id := range all {
-		if got := properties(c.expect(packets.Puback))["seq"]; got != fmt.Sprint(id+1) {
+		if got := properties(c.Expect(packets.Puback))["seq"]; got != fmt.Sprint(id+1) {
 			t.Fatalf("message %d has seq %s", id+1, got)
 		}
 	}
@@ -134,9 +134,9 @@ func TestTooManyUnacknowledged(t *testing.T) {
 		c := w.connect(t, login{version: 5, user: alice, id: "five"})
 		release := w.holdCommits()
 		c.publish(burst(1, limit)...)
-		c.quiet() // all that is allowed is taken
+		c.Quiet() // all that is allowed is taken
 		c.publish(burst(1, 1)...)
-		if reason := c.ended(); reason != packets.ErrReceiveMaximum.Code {
+		if reason := c.Ended(); reason != packets.ErrReceiveMaximum.Code {
 			t.Errorf("ended with %#x, want 0x93", reason)
 		}
 		release()
@@ -147,15 +147,15 @@ func TestTooManyUnacknowledged(t *testing.T) {
 			c := w.connect(t, login{user: alice, id: "three"})
 			release := w.holdCommits()
 			c.publish(burst(qos, 5*limit)...)
-			c.write([]byte{0xc0, 0}) // PINGREQ, behind what is not read
+			c.Write([]byte{0xc0, 0}) // PINGREQ, behind what is not read
 			w.awaitBlocked(1)
 			for range 20 {
-				other.quiet()
+				other.Quiet()
 			}
 			release()
 			acked := 0
 			for pings := 0; acked < 5*limit || pings < 1; {
-				ack := c.read()
+				ack := c.Read()
 				switch {
 				case ack.FixedHeader.Type != packets.Pingresp:
 					if acked++; int(ack.PacketID) != acked {
@@ -167,7 +167,7 @@ func TestTooManyUnacknowledged(t *testing.T) {
 					pings++
 				}
 			}
-			c.quiet()
+			c.Quiet()
 		})
 	}
 }
@@ -193,7 +193,7 @@ func TestAckProperties(t *testing.T) {
 	// What the sender sets is not given back: MQTT.js takes such an
 	// acknowledgement for a failure.
 	c.publish(publication{id: 9, qos: 1, topic: "inbox/" + bob, body: "mine", props: withUser("mine", "1", "ref", "{}")})
-	ack := c.expect(packets.Puback)
+	ack := c.Expect(packets.Puback)
 	got := properties(ack)
 	if ack.ReasonCode != 0 || len(got) != 2 || got["seq"] == "" {
 		t.Errorf("PUBACK %#x with %v, want id and seq", ack.ReasonCode, got)
@@ -227,7 +227,7 @@ func TestBodiesAreKeptByteForByte(t *testing.T) {
 	c.listen(alice)
 	for _, body := range []string{"", "\x00", "\xff\xfe", `"\ `, "日本語 \U0001f4ee", strings.Repeat("x", 64<<10)} {
 		c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: body})
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 		if n := w.stored(alice, body); n != 1 {
 			t.Errorf("%.20q: %d rows", body, n)
 		}

@@ -17,10 +17,10 @@ func durable(version byte, user, id string) login {
 
 // release sends PUBREL and waits for the PUBCOMP.
 func (c *wire) release(id uint16) {
-	c.t.Helper()
+	c.T.Helper()
 	c.pubrel(id)
-	if comp := c.expect(packets.Pubcomp); comp.PacketID != id || comp.ReasonCode != 0 {
-		c.t.Errorf("PUBCOMP of %d with %#x, want %d", comp.PacketID, comp.ReasonCode, id)
+	if comp := c.Expect(packets.Pubcomp); comp.PacketID != id || comp.ReasonCode != 0 {
+		c.T.Errorf("PUBCOMP of %d with %#x, want %d", comp.PacketID, comp.ReasonCode, id)
 	}
 }
 
@@ -33,7 +33,7 @@ func TestQoS2(t *testing.T) {
 		c := w.connect(t, durable(v, alice, "phone"))
 		p := publication{id: 7, qos: 2, topic: "inbox/" + bob, body: "exactly"}
 		c.publish(p)
-		first := c.expect(packets.Pubrec)
+		first := c.Expect(packets.Pubrec)
 		if n := w.number(open, alice); n != 1 {
 			t.Errorf("%d open ids when the PUBREC arrived, want 1", n)
 		}
@@ -42,7 +42,7 @@ func TestQoS2(t *testing.T) {
 		for _, dup := range []bool{true, false, true} {
 			p.dup = dup
 			c.publish(p)
-			again := c.expect(packets.Pubrec)
+			again := c.Expect(packets.Pubrec)
 			checkDuplicate(t, v, first, again)
 		}
 		c.release(7)
@@ -58,14 +58,14 @@ func TestQoS2(t *testing.T) {
 		// Afterwards the same is another message.
 		p.dup = false
 		c.publish(p)
-		if other := c.expect(packets.Pubrec); v == 5 && properties(other)["id"] == properties(first)["id"] {
+		if other := c.Expect(packets.Pubrec); v == 5 && properties(other)["id"] == properties(first)["id"] {
 			t.Error("a new message was taken for the one that was released")
 		}
 		c.release(7)
 		if n := w.stored(alice, p.body); n != 2 {
 			t.Errorf("stored %d times, want 2", n)
 		}
-		c.quiet()
+		c.Quiet()
 	})
 }
 
@@ -90,9 +90,9 @@ func TestQoS2AcrossReconnects(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, between := range map[string]func(c *wire){
-		"line cut":          (*wire).vanish,
+		"line cut":          (*wire).Vanish,
 		"server restarted":  func(*wire) { w.restart() },
-		"device says leave": (*wire).leave,
+		"device says leave": (*wire).Leave,
 	} {
 		t.Run(name, func(t *testing.T) {
 			versions(t, func(t *testing.T, v byte) {
@@ -101,7 +101,7 @@ func TestQoS2AcrossReconnects(t *testing.T) {
 				c := w.connect(t, l)
 				p := publication{id: 7, qos: 2, topic: "inbox/" + bob, body: "exactly"}
 				c.publish(p)
-				first := c.expect(packets.Pubrec)
+				first := c.Expect(packets.Pubrec)
 				between(c)
 
 				c, ack := w.login(t, l)
@@ -111,7 +111,7 @@ func TestQoS2AcrossReconnects(t *testing.T) {
 				for _, dup := range []bool{true, false} {
 					p.dup = dup
 					c.publish(p)
-					checkDuplicate(t, v, first, c.expect(packets.Pubrec))
+					checkDuplicate(t, v, first, c.Expect(packets.Pubrec))
 				}
 				between(c)
 
@@ -123,7 +123,7 @@ func TestQoS2AcrossReconnects(t *testing.T) {
 				c.release(7) // again: the PUBCOMP did not arrive
 				p.dup = false
 				c.publish(p)
-				c.expect(packets.Pubrec)
+				c.Expect(packets.Pubrec)
 				c.release(7)
 				if n := w.stored(alice, p.body); n != 2 {
 					t.Errorf("stored %d times, want 2", n)
@@ -140,13 +140,13 @@ func TestPubcompFollowsCommit(t *testing.T) {
 		alice := w.user("alice")
 		c := w.connect(t, durable(v, alice, "phone"))
 		c.publish(publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "x"})
-		c.expect(packets.Pubrec)
+		c.Expect(packets.Pubrec)
 		release := w.holdCommits()
 		c.pubrel(7)
 		w.awaitBlocked(1)
-		c.quiet()
+		c.Quiet()
 		release()
-		c.expect(packets.Pubcomp)
+		c.Expect(packets.Pubcomp)
 	})
 }
 
@@ -159,13 +159,13 @@ func TestQoS2WithoutSession(t *testing.T) {
 		c := w.connect(t, l)
 		p := publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "x"}
 		c.publish(p)
-		first := c.expect(packets.Pubrec)
+		first := c.Expect(packets.Pubrec)
 		c.publish(p)
-		checkDuplicate(t, v, first, c.expect(packets.Pubrec))
-		c.vanish()
+		checkDuplicate(t, v, first, c.Expect(packets.Pubrec))
+		c.Vanish()
 		c = w.connect(t, l)
 		c.publish(p) // DUP 0, and no session: another one
-		c.expect(packets.Pubrec)
+		c.Expect(packets.Pubrec)
 		c.release(7)
 		if n := w.stored(alice, p.body); n != 2 {
 			t.Errorf("stored %d times, want 2", n)
@@ -181,18 +181,18 @@ func TestQoS2WithKey(t *testing.T) {
 	c := w.connect(t, l)
 	p := publication{id: 7, qos: 2, topic: "inbox/" + bob + "/k1", body: "x"}
 	c.publish(p)
-	first := c.expect(packets.Pubrec)
+	first := c.Expect(packets.Pubrec)
 	c.release(7)
 	p.id = 8
 	c.publish(p)
-	again := c.expect(packets.Pubrec)
+	again := c.Expect(packets.Pubrec)
 	again.PacketID = 7
 	checkDuplicate(t, 5, first, again)
-	c.vanish()
+	c.Vanish()
 	c = w.connect(t, l)
 	p.dup = true
 	c.publish(p)
-	again = c.expect(packets.Pubrec)
+	again = c.Expect(packets.Pubrec)
 	again.PacketID = 7
 	checkDuplicate(t, 5, first, again)
 	c.release(8)

@@ -61,7 +61,7 @@ func TestRefusals5(t *testing.T) {
 			c.id++
 			p.id, p.qos = c.id, qos
 			c.publish(p)
-			ack := c.expect(kind)
+			ack := c.Expect(kind)
 			if ack.PacketID != p.id || ack.ReasonCode != r.reason || properties(ack)["code"] != r.code {
 				t.Errorf("%s, QoS %d: refused with %#x %v, want %#x %s", name, qos, ack.ReasonCode, properties(ack), r.reason, r.code)
 			}
@@ -72,7 +72,7 @@ func TestRefusals5(t *testing.T) {
 	}
 	// A refused id is free: the next message with it is one of its own.
 	c.publish(publication{id: 1, qos: 2, topic: "inbox/" + bob, body: "good"})
-	if ack := c.expect(packets.Pubrec); ack.ReasonCode != 0 {
+	if ack := c.Expect(packets.Pubrec); ack.ReasonCode != 0 {
 		t.Errorf("refused with %#x", ack.ReasonCode)
 	}
 }
@@ -99,23 +99,23 @@ func TestRefusals3(t *testing.T) {
 					at.publish(p)
 					// The telling comes first: an acknowledgement without one means stored.
 					if at == c {
-						checkError(t, name, at.expect(packets.Publish), r, alice)
+						checkError(t, name, at.Expect(packets.Publish), r, alice)
 					}
 					if qos > 0 {
-						if ack := at.read(); ack.PacketID != p.id || ack.FixedHeader.Type != packets.Puback+qos-1 {
+						if ack := at.Read(); ack.PacketID != p.id || ack.FixedHeader.Type != packets.Puback+qos-1 {
 							t.Errorf("%s: got a %s of %d", name, packets.PacketNames[ack.FixedHeader.Type], ack.PacketID)
 						}
 					}
 					if qos == 2 {
 						at.pubrel(p.id)
-						at.expect(packets.Pubcomp)
+						at.Expect(packets.Pubcomp)
 					}
 				}
 			}
 		}
-		deaf.quiet()
-		c.leave()
-		deaf.leave()
+		deaf.Quiet()
+		c.Leave()
+		deaf.Leave()
 	}
 	if n := w.sent(alice); n != 0 {
 		t.Errorf("%d messages stored", n)
@@ -140,7 +140,7 @@ func TestRefusedAtQoS0(t *testing.T) {
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	c.listen(alice)
 	c.publish(publication{topic: "inbox/nobody", body: "x"})
-	pk := c.expect(packets.Publish)
+	pk := c.Expect(packets.Publish)
 	checkError(t, "QoS 0", pk, refused{publication{topic: "inbox/nobody"}, 0, "not_found", ""}, alice)
 	if got := properties(pk); got["type"] != "error" || got["code"] != "not_found" {
 		t.Errorf("properties %v", got)
@@ -158,7 +158,7 @@ func TestRefusalAmongMessages(t *testing.T) {
 		publication{id: 3, qos: 1, topic: "inbox/" + bob, body: "c"},
 	)
 	for i, want := range []byte{0, 0x90, 0} {
-		if ack := c.expect(packets.Puback); ack.ReasonCode != want {
+		if ack := c.Expect(packets.Puback); ack.ReasonCode != want {
 			t.Errorf("publish %d: %#x, want %#x", i+1, ack.ReasonCode, want)
 		}
 	}
@@ -182,15 +182,15 @@ func TestMalformedPublishEnds(t *testing.T) {
 		"wildcard #":    {0x30, 3, 0, 1, '#'},
 	} {
 		c := w.connect(t, login{user: alice, id: "phone", clean: true})
-		c.write(b)
-		if _, err := c.next(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		c.Write(b)
+		if _, err := c.Next(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("%s: the connection goes on (%v)", name, err)
 		}
 	}
 	alias := w.connect(t, login{version: 5, user: alice, id: "phone"})
 	alias.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: "x",
 		props: packets.Properties{TopicAlias: 1, TopicAliasFlag: true}})
-	if reason := alias.ended(); reason != packets.ErrTopicAliasInvalid.Code {
+	if reason := alias.Ended(); reason != packets.ErrTopicAliasInvalid.Code {
 		t.Errorf("topic alias: ended with %#x, want 0x94", reason)
 	}
 }

@@ -15,7 +15,7 @@ func TestResendRule(t *testing.T) {
 	w := newWorld(t)
 	for name, between := range map[string]func(c *wire){
 		"same connection":  nil,
-		"line cut":         (*wire).vanish,
+		"line cut":         (*wire).Vanish,
 		"server restarted": func(*wire) { w.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -32,13 +32,13 @@ func TestResendRule(t *testing.T) {
 				c := w.connect(t, l)
 				p := publication{id: 7, qos: 1, topic: "inbox/" + bob, body: "once"}
 				c.publish(p)
-				first := c.expect(packets.Puback)
+				first := c.Expect(packets.Puback)
 
 				c = again(c)
 				p.dup = true
 				for range 2 {
 					c.publish(p)
-					checkDuplicate(t, v, first, c.expect(packets.Puback))
+					checkDuplicate(t, v, first, c.Expect(packets.Puback))
 				}
 				if n := w.stored(alice, p.body); n != 1 {
 					t.Errorf("stored %d times after re-sends", n)
@@ -52,7 +52,7 @@ func TestResendRule(t *testing.T) {
 					{id: 7, qos: 1, dup: true, topic: "inbox/" + alice, body: p.body},
 				} {
 					c.publish(other)
-					if ack := properties(c.read()); ack["duplicate"] != "" {
+					if ack := properties(c.Read()); ack["duplicate"] != "" {
 						t.Errorf("%+v was taken for a re-send", other)
 					}
 				}
@@ -63,7 +63,7 @@ func TestResendRule(t *testing.T) {
 				c = again(c)
 				p.dup = false
 				c.publish(p)
-				if ack := properties(c.expect(packets.Puback)); ack["duplicate"] != "" {
+				if ack := properties(c.Expect(packets.Puback)); ack["duplicate"] != "" {
 					t.Error("a publish with DUP 0 was taken for a re-send")
 				}
 				if n := w.stored(alice, p.body); n != 5 {
@@ -83,7 +83,7 @@ func TestSamePublishWithoutDup(t *testing.T) {
 		p := publication{id: 7, qos: 1, topic: "inbox/" + alice, body: "ok"}
 		for n := int64(1); n <= 3; n++ {
 			c.publish(p)
-			if ack := properties(c.expect(packets.Puback)); ack["duplicate"] != "" {
+			if ack := properties(c.Expect(packets.Puback)); ack["duplicate"] != "" {
 				t.Error("taken for a re-send")
 			}
 			if got := w.stored(alice, "ok"); got != n {
@@ -102,12 +102,12 @@ func TestResendComparesProperties(t *testing.T) {
 	for i, props := range []packets.Properties{{}, ref, {ContentType: "text/x"}, {MessageExpiryInterval: 60}} {
 		p := publication{id: 7, qos: 1, dup: i > 0, topic: "inbox/" + alice, body: "x", props: props}
 		c.publish(p)
-		if ack := properties(c.expect(packets.Puback)); ack["duplicate"] != "" {
+		if ack := properties(c.Expect(packets.Puback)); ack["duplicate"] != "" {
 			t.Errorf("publish %d was taken for the one before", i)
 		}
 		p.dup = true
 		c.publish(p)
-		if ack := properties(c.expect(packets.Puback)); ack["duplicate"] != "true" {
+		if ack := properties(c.Expect(packets.Puback)); ack["duplicate"] != "true" {
 			t.Errorf("the re-send of %d was not recognised", i)
 		}
 	}
@@ -121,7 +121,7 @@ func TestResendIsPerDevice(t *testing.T) {
 	for _, l := range []login{durable(4, alice, "phone"), durable(4, alice, "laptop"), durable(4, bob, "phone")} {
 		c := w.connect(t, l)
 		c.publish(p)
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 	}
 	if a, b := w.stored(alice, "x"), w.stored(bob, "x"); a != 2 || b != 1 {
 		t.Errorf("stored %d and %d times, want 2 and 1", a, b)
@@ -141,10 +141,10 @@ func TestResendOfOneOnItsWay(t *testing.T) {
 		w.awaitBlocked(1)
 		p.dup = true
 		c.publish(p)
-		c.quiet()
+		c.Quiet()
 		release()
-		first := c.expect(kind)
-		checkDuplicate(t, 5, first, c.expect(kind))
+		first := c.Expect(kind)
+		checkDuplicate(t, 5, first, c.Expect(kind))
 		if n := w.stored(alice, "x"); n != 1 {
 			t.Errorf("QoS %d: stored %d times", qos, n)
 		}
@@ -159,7 +159,7 @@ func TestResendWaitsForTheEarlierConnection(t *testing.T) {
 	for name, end := range map[string]func(c *wire){
 		"taken over": func(*wire) {},
 		"line cut": func(c *wire) {
-			c.vanish()
+			c.Vanish()
 			await(t, "the end of the connection", func() bool {
 				return w.number(`SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NOT NULL`) == 1
 			})
@@ -179,13 +179,13 @@ func TestResendWaitsForTheEarlierConnection(t *testing.T) {
 				end(c)
 
 				next := w.dial(t)
-				next.version = 5
+				next.Version = 5
 				p.dup = true
-				next.send(l.packet(), p.packet())
+				next.Send(l.packet(), p.packet())
 				// It may or may not be let in before the commit; either is right.
 				time.AfterFunc(500*time.Millisecond, release)
-				next.expect(packets.Connack)
-				ack := next.expect(kind)
+				next.Expect(packets.Connack)
+				ack := next.Expect(kind)
 				if got := properties(ack); got["duplicate"] != "true" {
 					t.Errorf("the re-send is answered with %v", got)
 				}
@@ -206,14 +206,14 @@ func TestResendRecordLeavesWithARefusedPublish(t *testing.T) {
 		c := w.connect(t, durable(5, alice, "phone"))
 		p := publication{id: 7, qos: 1, topic: "inbox/" + alice, body: "ok"}
 		c.publish(p)
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 		c.publish(publication{id: 7, qos: 1, topic: topic, body: "x"})
-		if ack := c.expect(packets.Puback); ack.ReasonCode != 0x90 {
+		if ack := c.Expect(packets.Puback); ack.ReasonCode != 0x90 {
 			t.Errorf("%s: refused with %#x", name, ack.ReasonCode)
 		}
 		p.dup = true // its first sending never arrived
 		c.publish(p)
-		if got := properties(c.expect(packets.Puback)); got["duplicate"] != "" {
+		if got := properties(c.Expect(packets.Puback)); got["duplicate"] != "" {
 			t.Errorf("%s: a new message was taken for a re-send", name)
 		}
 	}
@@ -228,11 +228,11 @@ func TestResendRecordLeavesWithALaterAck(t *testing.T) {
 	c.listen(alice)
 	p := publication{id: 7, qos: 1, topic: "inbox/" + bob, body: "ok"}
 	c.publish(p)
-	c.expect(packets.Puback)
+	c.Expect(packets.Puback)
 	c.receive()
 	p.dup = true // its first sending never arrived
 	c.publish(p)
-	_, ack := c.until(packets.Puback)
+	_, ack := c.Until(packets.Puback)
 	if properties(ack)["duplicate"] != "" {
 		t.Error("a new message was taken for a re-send")
 	}
@@ -250,14 +250,14 @@ func TestResendRecordsAge(t *testing.T) {
 	c := w.connect(t, l)
 	p := publication{id: 7, qos: 1, topic: "inbox/" + alice, body: "x"}
 	c.publish(p)
-	c.expect(packets.Puback)
+	c.Expect(packets.Puback)
 	p.dup = true
 	for hours, want := range map[int]int64{23: 1, 25: 2} {
 		w.exec(`UPDATE postbox.messages SET sent_at = now() - $1 * interval '1 hour'`, hours)
-		c.vanish()
+		c.Vanish()
 		c = w.connect(t, l)
 		c.publish(p)
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 		if n := w.stored(alice, "x"); n != want {
 			t.Errorf("after %d hours: stored %d times, want %d", hours, n, want)
 		}

@@ -15,26 +15,26 @@ func (w *world) fill(to string, n int) {
 	w.t.Helper()
 	from := w.user("filler")
 	c := w.connect(w.t, login{user: from, id: "filler", clean: true})
-	head := w.number(`SELECT l.head FROM postbox.logs l JOIN postbox.users u ON u.id = l.id WHERE u.name = $1`, to)
+	head := w.number(`SELECT l.head FROM postbox.heads l JOIN postbox.users u ON u.id = l.id WHERE u.name = $1`, to)
 	all := make([]publication, n)
 	for i := range all {
 		all[i] = publication{id: uint16(i + 1), qos: 1, topic: "inbox/" + to, body: fmt.Sprint(head + int64(i) + 1)}
 	}
 	c.publish(all...)
 	for range all {
-		c.expect(packets.Puback)
+		c.Expect(packets.Puback)
 	}
-	c.leave()
+	c.Leave()
 }
 
 // entry reads the next delivery, which must be the entry with this number and
 // the packet id that follows from it.
 func (c *wire) entry(n int64) packets.Packet {
-	c.t.Helper()
-	pk := c.expect(packets.Publish)
-	e := open(c.t, pk)
+	c.T.Helper()
+	pk := c.Expect(packets.Publish)
+	e := open(c.T, pk)
 	if e.InboxSeq != n || e.body() != fmt.Sprint(n) || pk.PacketID != postbox.InboxSeq(n).PacketID() {
-		c.t.Fatalf("got %s with packet id %d, want entry %d", pk.Payload, pk.PacketID, n)
+		c.T.Fatalf("got %s with packet id %d, want entry %d", pk.Payload, pk.PacketID, n)
 	}
 	return pk
 }
@@ -45,8 +45,8 @@ func TestResume(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for name, between := range map[string]func(c *wire){
-		"leave":          (*wire).leave,
-		"line cut":       (*wire).vanish,
+		"leave":          (*wire).Leave,
+		"line cut":       (*wire).Vanish,
 		"server restart": func(*wire) { w.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestResume(t *testing.T) {
 					}
 				}
 				c.puback(1, 2, 3, 5) // 4 is missing
-				c.flush()
+				c.Flush()
 				between(c)
 				w.fill(bob, 190)
 
@@ -83,10 +83,10 @@ func TestResume(t *testing.T) {
 				}
 				w.fill(bob, 1)
 				c.puback(c.entry(201).PacketID)
-				c.quiet()
-				c.leave()
+				c.Quiet()
+				c.Leave()
 				c = w.connect(t, l)
-				c.quiet()
+				c.Quiet()
 			})
 		})
 	}
@@ -98,7 +98,7 @@ func TestPacketIDsWrap(t *testing.T) {
 	w := sharedWorld(t)
 	bob := w.user("bob")
 	const before = 59_950
-	w.exec(`UPDATE postbox.logs SET head = $2 FROM postbox.users u WHERE u.id = logs.id AND u.name = $1`, bob, before)
+	w.exec(`UPDATE postbox.logs SET floor = $2 FROM postbox.users u WHERE u.id = logs.id AND u.name = $1`, bob, before)
 	l := durable(4, bob, "phone")
 	c := w.connect(t, l)
 	c.listen(bob)
@@ -111,14 +111,14 @@ func TestPacketIDsWrap(t *testing.T) {
 			held = nil
 		}
 	}
-	c.flush()
-	c.leave()
+	c.Flush()
+	c.Leave()
 	await(t, "the cursor", func() bool { return w.cursor(bob, "phone") == before+120 })
 	c = w.connect(t, l)
 	for n := int64(before + 121); n <= before+150; n++ {
 		c.puback(c.entry(n).PacketID)
 	}
-	c.quiet()
+	c.Quiet()
 }
 
 // Acknowledgements that mean nothing change nothing.
@@ -133,8 +133,8 @@ func TestStrangeAcks(t *testing.T) {
 		c.entry(n)
 	}
 	c.puback(17, 60_001, 65_535, 2, 2)
-	c.flush()
-	c.vanish()
+	c.Flush()
+	c.Vanish()
 	c = w.connect(t, durable(4, bob, "phone"))
 	for n := int64(1); n <= 3; n++ {
 		c.entry(n)
@@ -168,7 +168,7 @@ func TestWindow(t *testing.T) {
 					c.entry(int64(next))
 					next, outstanding = next+1, outstanding+1
 				}
-				c.quiet()
+				c.Quiet()
 				for acked := 1; acked <= total; acked++ {
 					c.puback(postbox.InboxSeq(acked).PacketID())
 					if next <= total {
@@ -176,10 +176,10 @@ func TestWindow(t *testing.T) {
 						next++
 					}
 					if acked%10 == 0 {
-						c.quiet()
+						c.Quiet()
 					}
 				}
-				c.quiet()
+				c.Quiet()
 			})
 		}
 	}
@@ -199,7 +199,7 @@ func TestQoS0Subscription(t *testing.T) {
 				t.Fatalf("entry %d came as %s, header %+v", n, pk.Payload, pk.FixedHeader)
 			}
 		}
-		c.leave()
+		c.Leave()
 		w.fill(bob, 1)
 		c = w.connect(t, l)
 		if _, e := c.receive(); e.InboxSeq != 101 {
@@ -230,7 +230,7 @@ func TestSubscribeAgain(t *testing.T) {
 		if pk, e := c.receive(); e.InboxSeq != 7 || pk.FixedHeader.Qos != 0 {
 			t.Errorf("got %s at QoS %d", pk.Payload, pk.FixedHeader.Qos)
 		}
-		c.quiet()
+		c.Quiet()
 	})
 }
 
@@ -246,11 +246,11 @@ func TestReturnRepeatsNothing(t *testing.T) {
 	for n := int64(1); n <= 100; n++ {
 		s.say("inbox/"+bob, fmt.Sprint(n))
 		c.puback(c.entry(n).PacketID)
-		c.flush()
+		c.Flush()
 		if n%2 == 0 {
-			c.leave()
+			c.Leave()
 		}
 		c = w.connect(t, l) // or taken over
 	}
-	c.quiet()
+	c.Quiet()
 }

@@ -59,6 +59,19 @@ func (r *router) Routes(ctx context.Context, keys []postbox.RouteKey) ([]postbox
 	return routes, nil
 }
 
+// mayWrite decides for one pair, and makes nothing.
+func (r *router) mayWrite(ctx context.Context, sender postbox.UserID, to postbox.User) error {
+	k := postbox.RouteKey{Sender: sender, To: to}
+	facts, err := r.store.Recipients(ctx, []postbox.RouteKey{k})
+	if err != nil {
+		return err
+	}
+	if e := refusal(k, facts[0]); e != nil {
+		return e
+	}
+	return nil
+}
+
 func refusal(k postbox.RouteKey, f store.Recipient) *postbox.Error {
 	if postbox.UserID(f.User.Int64) == k.Sender {
 		return nil // everybody may write to themself

@@ -36,14 +36,14 @@ func TestSessionPresent(t *testing.T) {
 			if ack.ReasonCode != 0 || ack.SessionPresent != step.present {
 				t.Errorf("%d %s: code %#x, session present %v", i, step.what, ack.ReasonCode, ack.SessionPresent)
 			}
-			c.leave()
+			c.Leave()
 		}
 		c, ack := w.login(t, keep)
 		// In 5 the clean start began a session; in 3 it had none.
 		if want := v == 5; ack.SessionPresent != want {
 			t.Errorf("after a clean start: session present %v, want %v", ack.SessionPresent, want)
 		}
-		c.leave()
+		c.Leave()
 	})
 }
 
@@ -54,12 +54,12 @@ func TestSessionWithoutLife(t *testing.T) {
 	versions(t, func(t *testing.T, v byte) {
 		alice := w.user("alice")
 		l := login{version: v, user: alice, id: "phone", clean: v < 5}
-		for _, end := range []func(*wire){(*wire).leave, (*wire).vanish, func(*wire) {}} {
+		for _, end := range []func(*wire){(*wire).Leave, (*wire).Vanish, func(*wire) {}} {
 			c, ack := w.login(t, l)
 			if ack.SessionPresent {
 				t.Error("session present")
 			}
-			c.quiet() // nothing is left over
+			c.Quiet() // nothing is left over
 			c.listen(alice)
 			end(c)
 			w.fill(alice, 1)
@@ -77,14 +77,14 @@ func TestSessionGivenUp(t *testing.T) {
 	keep := durable(5, alice, "phone")
 	c := w.connect(t, keep)
 	c.listen(alice)
-	c.leave()
+	c.Leave()
 	w.fill(alice, 1)
 	c, ack := w.login(t, login{version: 5, user: alice, id: "phone"})
 	if !ack.SessionPresent {
 		t.Error("the session is gone at once")
 	}
 	c.entry(1)
-	c.leave()
+	c.Leave()
 	if _, ack = w.login(t, keep); ack.SessionPresent {
 		t.Error("the session is still there")
 	}
@@ -95,15 +95,15 @@ func TestSessionExpires(t *testing.T) {
 	w := newWorld(t)
 	alice := w.user("alice")
 	l := login{version: 5, user: alice, id: "phone", props: expiry(100)}
-	w.connect(t, l).leave()
+	w.connect(t, l).Leave()
 	w.exec(`UPDATE postbox.devices SET disconnected_at = now() - interval '99 seconds'`)
 	c, ack := w.login(t, l)
 	if !ack.SessionPresent {
 		t.Error("gone before its time")
 	}
 	// DISCONNECT may change how long it lives.
-	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(10)})
-	c.ended()
+	c.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(10)})
+	c.Ended()
 	await(t, "the end of the connection", func() bool {
 		return w.number(`SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NOT NULL AND expires_after = 10`) == 1
 	})
@@ -118,8 +118,8 @@ func TestDisconnectCannotStartASession(t *testing.T) {
 	w := sharedWorld(t)
 	alice := w.user("alice")
 	c := w.connect(t, login{version: 5, user: alice, id: "phone"})
-	c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(10)})
-	if reason := c.ended(); reason != packets.ErrProtocolViolation.Code {
+	c.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(10)})
+	if reason := c.Ended(); reason != packets.ErrProtocolViolation.Code {
 		t.Errorf("ended with %#x, want 0x82", reason)
 	}
 }
@@ -134,7 +134,7 @@ func TestSessionExpiryIsBounded(t *testing.T) {
 		if got := ack.Properties.SessionExpiryInterval; got != want {
 			t.Errorf("asked for %d: CONNACK says %d, want %d", asked, got, want)
 		}
-		c.leave()
+		c.Leave()
 		if n := w.number(`SELECT expires_after FROM postbox.devices`); n != min(int64(asked), 3600) {
 			t.Errorf("asked for %d: kept for %d seconds", asked, n)
 		}
@@ -148,9 +148,9 @@ func TestDevicesPerUser(t *testing.T) {
 	const limit = 3
 	w := newWorld(t, func(w *world) { w.config.Limits.DevicesPerUser = limit })
 	alice, bob := w.user("alice"), w.user("bob")
-	w.connect(t, durable(4, bob, "phone")).leave()
+	w.connect(t, durable(4, bob, "phone")).Leave()
 	for n := range limit + 1 {
-		w.connect(t, durable(4, alice, fmt.Sprintf("phone%d", n))).leave()
+		w.connect(t, durable(4, alice, fmt.Sprintf("phone%d", n))).Leave()
 		await(t, "the end of the connection", func() bool {
 			return w.number(`SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NULL`) == 0
 		})

@@ -19,7 +19,7 @@ func TestSince(t *testing.T) {
 	ways := map[string]func(c *wire, at string){
 		"after the filter":  func(c *wire, at string) { c.subscribe(inbox, inbox+"/since/"+at) },
 		"before the filter": func(c *wire, at string) { c.subscribe(inbox+"/since/"+at, inbox) },
-		"earlier":           func(c *wire, at string) { c.subscribe(inbox + "/since/" + at); c.quiet(); c.subscribe(inbox) },
+		"earlier":           func(c *wire, at string) { c.subscribe(inbox + "/since/" + at); c.Quiet(); c.subscribe(inbox) },
 		"property":          func(c *wire, at string) { c.subscribeWith(withUser("since", at), sub) },
 	}
 	versions(t, func(t *testing.T, v byte) {
@@ -42,8 +42,8 @@ func TestSince(t *testing.T) {
 						}
 						c.puback(uint16(n))
 					}
-					c.quiet()
-					c.leave()
+					c.Quiet()
+					c.Leave()
 				}
 			}
 		}
@@ -64,11 +64,11 @@ func TestSinceMeetsTheHead(t *testing.T) {
 			for range 2 {
 				sent++
 				s.publish(publication{id: uint16(sent), qos: 1, topic: "inbox/" + bob, body: fmt.Sprint(sent)})
-				s.expect(packets.Puback)
+				s.Expect(packets.Puback)
 			}
 		}
 	}
-	c.quiet()
+	c.Quiet()
 }
 
 // since replaces the cursor, backwards too, but not when a library repeats it
@@ -89,15 +89,15 @@ func TestSinceAndSession(t *testing.T) {
 		for n := int64(3); n <= 5; n++ {
 			c.puback(c.entry(n).PacketID)
 		}
-		c.flush()
-		c.leave()
+		c.Flush()
+		c.Leave()
 
 		c = w.connect(t, l)
 		c.subscribe(inbox+"/since/2", inbox) // the library's own idea
-		c.quiet()
+		c.Quiet()
 		w.fill(bob, 1)
 		c.puback(c.entry(6).PacketID)
-		c.leave()
+		c.Leave()
 
 		// A cursor that was set backwards is kept, though nothing was
 		// acknowledged after it.
@@ -105,11 +105,11 @@ func TestSinceAndSession(t *testing.T) {
 		c.subscribe(inbox+"/since/4", inbox)
 		c.entry(5)
 		c.entry(6)
-		c.leave()
+		c.Leave()
 		c = w.connect(t, durable(v, bob, "other"))
 		c.entry(5)
 		c.entry(6)
-		c.leave()
+		c.Leave()
 	})
 }
 
@@ -127,7 +127,7 @@ func TestGap(t *testing.T) {
 			l := durable(v, bob, "phone")
 			c := w.connect(t, l)
 			c.subscribe("inbox/"+bob+"/since/"+at, "inbox/"+bob)
-			pk := c.expect(packets.Publish)
+			pk := c.Expect(packets.Publish)
 			e := open(t, pk)
 			if e.Type != "gap" || e.Code != "epoch_changed" || e.Epoch != string(epoch) || e.After == nil || e.Next != 6 || pk.FixedHeader.Qos != 1 {
 				t.Errorf("%s: told %s at QoS %d", name, pk.Payload, pk.FixedHeader.Qos)
@@ -138,13 +138,13 @@ func TestGap(t *testing.T) {
 			c.puback(pk.PacketID)
 			w.fill(bob, 1)
 			c.puback(c.entry(6).PacketID)
-			c.flush()
-			c.leave()
+			c.Flush()
+			c.Leave()
 			w.fill(bob, 1)
 			c = w.connect(t, l)
 			c.puback(c.entry(7).PacketID)
-			c.quiet()
-			c.leave()
+			c.Quiet()
+			c.Leave()
 		}
 	})
 }
@@ -165,5 +165,5 @@ func TestGapOfRetention(t *testing.T) {
 	for n := int64(8); n <= 10; n++ {
 		c.puback(c.entry(n).PacketID)
 	}
-	c.quiet()
+	c.Quiet()
 }

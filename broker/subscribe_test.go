@@ -74,8 +74,8 @@ func TestSubackCodes(t *testing.T) {
 			if len(codes) != 1 || codes[0] != test.want {
 				t.Errorf("%.60q at QoS %d: codes %#x, want %#x", test.filter, test.ask, codes, test.want)
 			}
-			c.quiet() // it lives
-			c.leave()
+			c.Quiet() // it lives
+			c.Leave()
 		}
 	})
 }
@@ -114,7 +114,7 @@ func TestSubackOfManyFilters(t *testing.T) {
 		if _, e := c.receive(); e.body() != "for alice" {
 			t.Errorf("received %q", e.body())
 		}
-		c.quiet()
+		c.Quiet()
 	})
 }
 
@@ -134,7 +134,7 @@ func TestSubscriptionsPerDevice(t *testing.T) {
 	if code := c.subscribe(filter(0))[0]; code != 0 {
 		t.Errorf("one of those there are: code %#x", code)
 	}
-	c.leave()
+	c.Leave()
 	c = w.connect(t, l) // they are those of the session
 	if code := c.subscribe(filter(9))[0]; code < 0x80 {
 		t.Errorf("one more after a reconnect: code %#x", code)
@@ -146,15 +146,15 @@ func TestSubscriptionsPerDevice(t *testing.T) {
 }
 
 func (c *wire) unsubscribe(filter string) (codes []byte) {
-	c.t.Helper()
+	c.T.Helper()
 	c.id++
-	c.send(packets.Packet{
+	c.Send(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Unsubscribe, Qos: 1},
 		PacketID:    c.id, Filters: packets.Subscriptions{{Filter: filter}},
 	})
-	_, ack := c.until(packets.Unsuback)
+	_, ack := c.Until(packets.Unsuback)
 	if ack.PacketID != c.id {
-		c.t.Errorf("UNSUBACK of %d, want %d", ack.PacketID, c.id)
+		c.T.Errorf("UNSUBACK of %d, want %d", ack.PacketID, c.id)
 	}
 	return ack.ReasonCodes
 }
@@ -172,16 +172,16 @@ func TestUnsubscribeKeepsTheCursor(t *testing.T) {
 		c.receive()
 		c.unsubscribe("inbox/" + alice)
 		s.say("inbox/"+alice, "2")
-		c.quiet()
+		c.Quiet()
 		c.listen(alice)
 		if _, e := c.receive(); e.InboxSeq != 2 {
 			t.Errorf("after subscribing again: entry %d, want 2", e.InboxSeq)
 		}
 		c.unsubscribe("inbox/" + alice)
-		c.leave()
+		c.Leave()
 		s.say("inbox/"+alice, "3")
 		c = w.connect(t, l)
-		c.quiet()
+		c.Quiet()
 		c.listen(alice)
 		if _, e := c.receive(); e.InboxSeq != 3 {
 			t.Errorf("after a reconnect: entry %d, want 3", e.InboxSeq)
@@ -199,14 +199,14 @@ func TestSubscribeWithTheIDOfADelivery(t *testing.T) {
 		c := w.connect(t, l)
 		c.listen(alice)
 		c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: "x"}) // its id too
-		c.expect(packets.Puback)
-		if pk := c.expect(packets.Publish); pk.PacketID != 1 {
+		c.Expect(packets.Puback)
+		if pk := c.Expect(packets.Publish); pk.PacketID != 1 {
 			t.Errorf("delivered with id %d", pk.PacketID)
 		}
-		c.vanish()
+		c.Vanish()
 		c = w.connect(t, l)
 		c.listen(alice) // id 1, among the re-sent
-		before := c.flush()
+		before := c.Flush()
 		if len(before) > 1 {
 			t.Errorf("the entry came %d times more", len(before))
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/internal/mqtttest"
 )
 
 // A device that connects again ends its earlier connection, which is told so,
@@ -25,13 +27,13 @@ func TestTakeover(t *testing.T) {
 			if ack.ReasonCode != 0 || ack.SessionPresent != keeps {
 				t.Errorf("CONNACK %#x, session present %v", ack.ReasonCode, ack.SessionPresent)
 			}
-			if reason := old.ended(); v == 5 && reason != packets.ErrSessionTakenOver.Code {
+			if reason := old.Ended(); v == 5 && reason != packets.ErrSessionTakenOver.Code {
 				t.Errorf("the old connection ended with %#x, want 0x8e", reason)
 			}
 			if keeps {
 				c.puback(c.entry(1).PacketID)
 			} else {
-				c.quiet()
+				c.Quiet()
 				c.listen(l.user)
 			}
 			w.fill(l.user, 1)
@@ -56,10 +58,10 @@ func TestTakeoverIsPerUser(t *testing.T) {
 		e.listen(eve)
 		w.fill(alice, 1)
 		a.entry(2)
-		a.quiet()
-		e.quiet()
-		a.leave()
-		e.quiet()
+		a.Quiet()
+		e.Quiet()
+		a.Leave()
+		e.Quiet()
 	})
 }
 
@@ -97,7 +99,7 @@ func TestRacingConnects(t *testing.T) {
 				conns := make([]*wire, racers)
 				for i := range conns {
 					conns[i] = w.dial(t)
-					conns[i].version = v
+					conns[i].Version = v
 				}
 				var start sync.WaitGroup
 				start.Add(1)
@@ -123,7 +125,7 @@ func TestRacingConnects(t *testing.T) {
 				w.connect(t, login{user: w.user("bob"), id: "phone"}).say("inbox/"+l.user, "stay")
 				select {
 				case c := <-stays:
-					c.quiet()
+					c.Quiet()
 				case <-ended:
 					t.Error("none stayed")
 				case <-time.After(patience):
@@ -139,19 +141,19 @@ func TestRacingConnects(t *testing.T) {
 // resumed may receive before its SUBACK.
 func (c *wire) race(l login) string {
 	subscribe := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: c.version,
+		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: c.Version,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + l.user + "/since/0"}, {Filter: "inbox/" + l.user, Qos: 1}},
 	}
-	_, _ = c.conn.Write(append(l.packetBytes(c.t), encode(c.t, subscribe)...))
+	_, _ = c.Net.Write(append(l.packetBytes(c.T), mqtttest.Encode(c.T, subscribe)...))
 	body, granted := "", false
 	for body == "" || !granted {
-		pk, err := c.next()
+		pk, err := c.Next()
 		if err != nil {
 			return ""
 		}
 		switch pk.FixedHeader.Type {
 		case packets.Publish:
-			body = open(c.t, pk).body()
+			body = open(c.T, pk).body()
 		case packets.Suback:
 			granted = true
 		}

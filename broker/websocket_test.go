@@ -14,6 +14,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
+	"postbox/internal/mqtttest"
 )
 
 // overWebSocket opens a connection and sends nothing.
@@ -45,7 +46,7 @@ func TestOverWebSocket(t *testing.T) {
 		if n := w.stored(bob, "from the page"); n != 1 {
 			t.Errorf("stored %d times", n)
 		}
-		c.leave()
+		c.Leave()
 		w.fill(bob, 100)
 		c = w.overWebSocket(t)
 		if ack := c.login(durable(v, bob, "page")); !ack.SessionPresent {
@@ -71,12 +72,12 @@ func TestWebSocketDisconnectReason(t *testing.T) {
 	for range 20 {
 		c := w.overWebSocket(t)
 		c.login(login{version: 5, user: alice, id: "page"})
-		c.quiet()
+		c.Quiet()
 		next := w.connect(t, login{version: 5, user: alice, id: "page"})
-		if reason := c.ended(); reason != packets.ErrSessionTakenOver.Code {
+		if reason := c.Ended(); reason != packets.ErrSessionTakenOver.Code {
 			lost++
 		}
-		next.leave()
+		next.Leave()
 	}
 	if lost > 0 {
 		t.Errorf("%d of 20 were not told that they were taken over", lost)
@@ -134,7 +135,7 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: 4,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + bob, Qos: 1}},
 	}
-	s.send(t, encode(t, subscribe))
+	s.send(t, mqtttest.Encode(t, subscribe))
 	for id := uint16(1); id <= 10; id++ { // too fast: it is read no further
 		s.send(t, publication{id: id, qos: 1, topic: "inbox/" + bob, body: "x"}.encoded(t))
 	}
@@ -146,7 +147,7 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if reason := witness.ended(); reason != packets.ErrAdministrativeAction.Code {
+	if reason := witness.Ended(); reason != packets.ErrAdministrativeAction.Code {
 		t.Errorf("ended with %#x", reason)
 	}
 	for range 3 {
@@ -169,25 +170,25 @@ func TestWebSocketFramesAreNoPackets(t *testing.T) {
 	}
 	c := newWire(t, websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
 	for _, b := range (login{user: alice, id: "page"}).packetBytes(t) { // a frame for each byte
-		c.write([]byte{b})
+		c.Write([]byte{b})
 	}
-	if ack := c.expect(packets.Connack); ack.ReasonCode != 0 {
+	if ack := c.Expect(packets.Connack); ack.ReasonCode != 0 {
 		t.Fatalf("CONNACK %#x", ack.ReasonCode)
 	}
 	subscribe := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: 4,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + alice, Qos: 1}},
 	}
-	merged := encode(t, subscribe) // one frame, three packets and a half
+	merged := mqtttest.Encode(t, subscribe) // one frame, three packets and a half
 	merged = append(merged, publication{id: 2, qos: 1, topic: "inbox/" + alice, body: "one"}.encoded(t)...)
 	merged = append(merged, publication{id: 3, qos: 1, topic: "inbox/" + alice, body: "two"}.encoded(t)...)
 	last := publication{id: 4, qos: 1, topic: "inbox/" + alice, body: "three"}.encoded(t)
-	c.write(append(merged, last[:5]...))
-	c.expect(packets.Suback)
+	c.Write(append(merged, last[:5]...))
+	c.Expect(packets.Suback)
 	var acks, bodies []string
 	read := func(n int) {
 		for range n {
-			if pk := c.read(); pk.FixedHeader.Type == packets.Puback {
+			if pk := c.Read(); pk.FixedHeader.Type == packets.Puback {
 				acks = append(acks, fmt.Sprint(pk.PacketID))
 			} else {
 				bodies = append(bodies, open(t, pk).body())
@@ -195,7 +196,7 @@ func TestWebSocketFramesAreNoPackets(t *testing.T) {
 		}
 	}
 	read(4)
-	c.write(last[5:])
+	c.Write(last[5:])
 	read(2)
 	if fmt.Sprint(acks, bodies) != "[2 3 4] [one two three]" {
 		t.Errorf("acknowledged %v, delivered %v", acks, bodies)

@@ -31,7 +31,6 @@ type client struct {
 	maxSize int  // the largest packet the client takes; zero: any
 	problem bool // the client wants problem information
 
-	clean    bool      // DISCONNECT was received: no will
 	began    time.Time // of the CONNECT
 	since    *postbox.Position
 	starting bool // a subscription waits for its SUBACK
@@ -51,7 +50,7 @@ type client struct {
 	life     time.Duration
 	inbox    *inboxSubscription
 	filters  map[string]bool
-	will     *will
+	will     *store.Will
 	ends     *time.Timer
 	entered  *slot // the gate that is still held
 	over     bool  // disconnected by the server, or ended

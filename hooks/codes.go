@@ -32,6 +32,10 @@ func connackCode(e *postbox.Error, v5 bool) packets.Code {
 		five, three = packets.ErrBadUsernameOrPassword.Code, 4 // 0x86
 	case postbox.CodeForbidden:
 		five, three = packets.ErrNotAuthorized.Code, 5 // 0x87
+	case postbox.CodeNotFound: // of a will; 3.1.1 has nothing nearer
+		five, three = packets.ErrTopicNameInvalid.Code, 5 // 0x90
+	case postbox.CodeTooLarge: // of a will
+		five, three = packets.ErrQuotaExceeded.Code, 5 // 0x97
 	case errAuthMethod.Code:
 		five, three = packets.ErrBadAuthenticationMethod.Code, 5 // 0x8C
 	case errDisabled.Code:

@@ -3,6 +3,7 @@ package hooks
 import (
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,11 +15,20 @@ import (
 const (
 	maxBuffered  = 8 << 20   // bytes; more and the connection is cut
 	readyBelow   = 256 << 10 // bytes; deliveries pause above
+	scarceBelow  = 16 << 10  // bytes; the same while all connections together have a lot
 	pieceSize    = 64 << 10  // bytes of one write
 	keepBuffer   = 4 << 10   // bytes; larger buffers are given back when empty
 	writeTimeout = 10 * time.Second
 	closeTimeout = 2 * time.Second
 )
+
+// unsentBudget is how many bytes all connections together may have to write
+// before each gets little more: many devices that do not read must not cost
+// much memory.
+const unsentBudget = 8 << 20
+
+// unsent is how many bytes all connections have to write.
+var unsent atomic.Int64
 
 // Errors that end a connection.
 var (
@@ -48,6 +58,7 @@ type Conn struct {
 	mu       sync.Mutex // guards the fields below
 	buffer   []byte
 	spare    []byte
+	unsent   int  // bytes that are buffered or being written
 	writing  bool // the flusher runs
 	closing  bool
 	closeBy  time.Time // when closing: then it is cut
@@ -129,7 +140,7 @@ func (c *Conn) Ready() bool {
 	if c.err != nil || c.closing {
 		return false
 	}
-	if len(c.buffer) < readyBelow {
+	if c.unsent < readyBelow && (c.unsent < scarceBelow || unsent.Load() < unsentBudget) {
 		return true
 	}
 	c.wanted = true
@@ -150,7 +161,7 @@ func (c *Conn) append(p []byte) error {
 	if c.closing {
 		return net.ErrClosed
 	}
-	if len(c.buffer)+len(p) > maxBuffered {
+	if c.unsent+len(p) > maxBuffered {
 		c.fail(ErrOverflow)
 		return c.err
 	}
@@ -158,7 +169,14 @@ func (c *Conn) append(p []byte) error {
 		c.buffer, c.spare = c.spare, nil
 	}
 	c.buffer = append(c.buffer, p...)
+	c.count(len(p))
 	return nil
+}
+
+// count notes that there are n bytes more to write, or fewer.
+func (c *Conn) count(n int) {
+	c.unsent += n
+	unsent.Add(int64(n))
 }
 
 func (c *Conn) kick() {
@@ -179,8 +197,12 @@ func (c *Conn) flush() {
 			c.mu.Unlock()
 			err := c.writeOut(out)
 			c.mu.Lock()
-			if err != nil && c.err == nil {
+			switch {
+			case c.err != nil: // all of it was counted off
+			case err != nil:
 				c.fail(err)
+			default:
+				c.count(-len(out))
 			}
 			if cap(out) <= keepBuffer {
 				c.spare = out[:0]
@@ -205,13 +227,13 @@ func (c *Conn) flush() {
 	c.mu.Unlock()
 }
 
-// writeOut writes in pieces, each with a deadline of its own: a slow link is
-// not a dead one.
+// writeOut writes in pieces, each with a deadline of its own, which counts from
+// the last byte that went out: a slow link is not a dead one.
 func (c *Conn) writeOut(out []byte) error {
 	for len(out) > 0 {
-		_ = c.Conn.SetWriteDeadline(c.patience())
+		c.beginPiece()
 		n, err := c.Conn.Write(out[:min(len(out), pieceSize)])
-		if err != nil {
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.Closed()) {
 			return err
 		}
 		out = out[n:]
@@ -223,20 +245,23 @@ func (c *Conn) writeOut(out []byte) error {
 // good-bye, and others wait for the lock.
 func (c *Conn) hangUp() { go func() { _ = c.Conn.Close() }() }
 
-// patience is until when the next piece may take.
-func (c *Conn) patience() time.Time {
+// beginPiece sets until when the next piece may take. It does so under the lock:
+// the deadline of a Close that comes meanwhile is the one that stands.
+func (c *Conn) beginPiece() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
-		return c.closeBy
+	by := c.closeBy
+	if !c.closing {
+		by = time.Now().Add(writeTimeout)
 	}
-	return time.Now().Add(writeTimeout)
+	_ = c.Conn.SetWriteDeadline(by)
 }
 
 // fail cuts the connection. The reader notices and cleans up.
 func (c *Conn) fail(err error) {
 	c.err = err
 	c.buffer = nil
+	c.count(-c.unsent)
 	c.hangUp()
 }
 

@@ -29,6 +29,7 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return nil
 	}
 	if c != nil {
+		c.dropWill()
 		c.leaveGate(false)
 	}
 	refusal := h.connectRefusal(err)
@@ -59,12 +60,15 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if pk.Properties.AuthenticationMethod != "" {
 		return nil, errAuthMethod
 	}
-	who, err := h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
+	err := h.patiently(ctx, func() (err error) {
+		c.who, err = h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	c.who, c.lane = who, h.o.LaneOf(who.ID)
-	if err := c.readWill(conn.offered); err != nil {
+	c.lane = h.o.LaneOf(c.who.ID)
+	if err := c.readWill(ctx, conn.offered); err != nil {
 		return nil, err
 	}
 	c.readProperties(pk)
@@ -126,7 +130,6 @@ func (c *client) takeOver(ctx context.Context) error {
 		return fmt.Errorf("wait for another connect of the device: %w", err)
 	}
 	c.entered = s
-	c.hook.wills.cancel(c.key()) // the device is back in time
 	if old == nil {
 		return nil
 	}
@@ -144,16 +147,22 @@ func (c *client) takeOver(ctx context.Context) error {
 
 func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 	// The device's earlier connection may have left a cursor to be saved.
-	if err := c.hook.o.Mail.FlushCursors(ctx); err != nil {
+	err := c.hook.patiently(ctx, func() error { return c.hook.o.Mail.FlushCursors(ctx) })
+	if err != nil {
 		return err
 	}
-	var err error
-	c.session, err = c.hook.o.Sessions.OpenSession(ctx, store.SessionRequest{
-		User: c.who.ID, ClientID: c.device, Epoch: c.hook.o.Epoch, Protocol: pk.ProtocolVersion,
-		Life: c.life, Clean: pk.Connect.Clean, Limit: c.hook.o.Limits.Devices,
+	err = c.hook.patiently(ctx, func() (err error) {
+		c.session, err = c.hook.o.Sessions.OpenSession(ctx, store.SessionRequest{
+			User: c.who.ID, ClientID: c.device, Epoch: c.hook.o.Epoch, Protocol: pk.ProtocolVersion,
+			Life: c.life, Clean: pk.Connect.Clean, Limit: c.hook.o.Limits.Devices, Will: c.will,
+		})
+		return err
 	})
 	if err != nil {
 		return err
+	}
+	for _, w := range c.session.Wills {
+		c.hook.sendWill(w)
 	}
 	c.sent.known.upTo = c.session.Known
 	for _, sub := range c.session.Subscriptions {

@@ -88,6 +88,14 @@ type Options struct {
 	Sessions Sessions
 	Records  Records
 	Mail     Mail
+	Wills    Wills
+	// MayWrite decides whether a user may write to another: an error of
+	// docs/spec.md §9 says why not, postbox.ErrUnavailable (in the chain) that it
+	// cannot be told now.
+	MayWrite func(ctx context.Context, sender postbox.UserID, to postbox.User) error
+	// AwaySince tells since when the database is known to be away; zero: it is
+	// not.
+	AwaySince func() time.Time
 	// LaneOf chooses a connection's lane, for life.
 	LaneOf  func(postbox.UserID) Lane
 	Epoch   postbox.Epoch

@@ -16,6 +16,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/internal/mqtttest"
 )
 
 // failing is a listener whose first Accept fails, as for want of a file
@@ -76,7 +78,7 @@ func TestMochiListener(t *testing.T) {
 			t.Error("Close does not wait for a connection without CONNECT")
 		case <-time.After(300 * time.Millisecond):
 		}
-		_ = p.conn.Close()
+		_ = p.Net.Close()
 		within(t, "Close", done)
 	})
 	t.Run("postbox, close", func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestMochiListener(t *testing.T) {
 		s := newPostbox(t, slog.DiscardHandler)
 		alice := s.user("alice")
 		idle, half := dial(t, s.addr), dial(t, s.addr)
-		half.write([]byte{0x10})
+		half.Write([]byte{0x10})
 		connect(t, s.addr, connectPacket(5, alice, "phone", true)) // the others are accepted by now
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -95,8 +97,8 @@ func TestMochiListener(t *testing.T) {
 		if took := time.Since(began); took > 5*time.Second { // before the deadline of CONNECT
 			t.Errorf("it took %v", took)
 		}
-		idle.ended()
-		half.ended()
+		idle.Ended()
+		half.Ended()
 	})
 }
 
@@ -138,16 +140,16 @@ func TestMochiTakeoverRaces(t *testing.T) {
 			once.Do(func() { close(cleaning); <-goOn })
 		}})
 		old, _ := connect(t, b.addr, connectPacket(5, "bob", "phone", false))
-		_ = old.conn.Close()
+		_ = old.Net.Close()
 		within(t, "the clean-up of the old one", cleaning)
 		p, _ := connect(t, b.addr, connectPacket(5, "bob", "phone", false))
 		p.subscribe(1, "a")
 		close(goOn)
 		await(t, "the loss of the new one", func() bool { _, there := b.Clients.Get("phone"); return !there })
 		sender, _ := connect(t, b.addr, connectPacket(4, "alice", "alice", true))
-		sender.send(publishPacket(1, 1, "a", "x"))
-		sender.expect(packets.Puback)
-		p.quiet() // alive, and deaf
+		sender.Send(publishPacket(1, 1, "a", "x"))
+		sender.Expect(packets.Puback)
+		p.Quiet() // alive, and deaf
 	})
 	t.Run("bare, a ghost", func(t *testing.T) {
 		t.Parallel()
@@ -157,7 +159,7 @@ func TestMochiTakeoverRaces(t *testing.T) {
 		defer near.Close()
 		done := make(chan struct{})
 		go func() { defer close(done); b.establish(mute{far}) }()
-		if _, err := near.Write(encoded(t, connectPacket(4, "alice", "ghost", true))); err != nil {
+		if _, err := near.Write(mqtttest.Encode(t, connectPacket(4, "alice", "ghost", true))); err != nil {
 			t.Fatal(err)
 		}
 		within(t, "the end of the connection", done)
@@ -174,18 +176,18 @@ func TestMochiTakeoverRaces(t *testing.T) {
 		for n := range 60 {
 			// One is cut or taken over, one goes before its CONNACK.
 			p := dial(t, s.addr)
-			p.version = 5
-			p.write(encoded(t, pk))
-			if _, err := p.next(); err != nil {
+			p.Version = 5
+			p.Write(mqtttest.Encode(t, pk))
+			if _, err := p.Next(); err != nil {
 				t.Fatalf("round %d: wait for CONNACK: %v", n, err)
 			}
 			if n%2 == 0 {
-				_ = p.conn.Close()
+				_ = p.Net.Close()
 			}
 			hasty := dial(t, s.addr)
-			hasty.write(encoded(t, pk))
-			_ = hasty.conn.(*net.TCPConn).SetLinger(0)
-			_ = hasty.conn.Close()
+			hasty.Write(mqtttest.Encode(t, pk))
+			_ = hasty.Net.(*net.TCPConn).SetLinger(0)
+			_ = hasty.Net.Close()
 			// The hasty ones may be served late: then they take over, once.
 			var err error
 			for attempt := range 5 {
@@ -203,14 +205,14 @@ func TestMochiTakeoverRaces(t *testing.T) {
 // roundTrip connects, subscribes and receives what sender sends then.
 func (s *postboxServer) roundTrip(sender *peer, pk packets.Packet, user, body string) error {
 	p := dial(s.t, s.addr)
-	p.version = pk.ProtocolVersion
+	p.Version = pk.ProtocolVersion
 	subscribe := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: p.version,
+		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: p.Version,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + user, Qos: 1}},
 	}
-	p.write(append(encoded(s.t, pk), encoded(s.t, subscribe)...))
+	p.Write(append(mqtttest.Encode(s.t, pk), mqtttest.Encode(s.t, subscribe)...))
 	for _, kind := range []byte{packets.Connack, packets.Suback} {
-		got, err := p.next()
+		got, err := p.Next()
 		if err != nil {
 			return fmt.Errorf("wait for %s: %w", packets.PacketNames[kind], err)
 		}
@@ -218,9 +220,9 @@ func (s *postboxServer) roundTrip(sender *peer, pk packets.Packet, user, body st
 			return fmt.Errorf("got a %s, session present %v, code %#x", packets.PacketNames[got.FixedHeader.Type], got.SessionPresent, got.ReasonCode)
 		}
 	}
-	sender.send(publishPacket(1, 1, "inbox/"+user, body))
-	sender.expect(packets.Puback)
-	got, err := p.next()
+	sender.Send(publishPacket(1, 1, "inbox/"+user, body))
+	sender.Expect(packets.Puback)
+	got, err := p.Next()
 	if err == nil && !strings.Contains(string(got.Payload), `"`+body+`"`) {
 		err = fmt.Errorf("got a %s: %#x %s", packets.PacketNames[got.FixedHeader.Type], got.ReasonCode, got.Payload)
 	}
@@ -230,9 +232,12 @@ func (s *postboxServer) roundTrip(sender *peer, pk packets.Packet, user, body st
 // 18. The cost of a filter grows with the square of its levels.
 func TestMochiTopicDepth(t *testing.T) {
 	t.Parallel()
-	cost := func(levels int) time.Duration {
+	// The best of many runs is one that nothing else on the machine has
+	// interrupted, if a run is short. That the long one may be is no harm: it is
+	// to be long.
+	cost := func(levels, runs int) time.Duration {
 		best := time.Hour
-		for range 3 {
+		for range runs {
 			index := mqtt.NewTopicsIndex()
 			began := time.Now()
 			index.Subscribe("id", packets.Subscription{Filter: strings.Repeat("/", levels)})
@@ -240,7 +245,7 @@ func TestMochiTopicDepth(t *testing.T) {
 		}
 		return best
 	}
-	if small, large := cost(300), cost(4800); large < 64*small { // 16 times the levels
+	if small, large := cost(300, 60), cost(4800, 1); large < 64*small { // 16 times the levels
 		t.Errorf("bare: 300 levels cost %v, 4,800 levels %v", small, large)
 	}
 
@@ -252,12 +257,12 @@ func TestMochiTopicDepth(t *testing.T) {
 		if code := p.subscribe(1, deep); code < 0x80 {
 			t.Errorf("SUBACK %#x", code)
 		}
-		p.send(publishPacket(1, 1, deep, "x"))
-		ack := p.expect(packets.Puback)
+		p.Send(publishPacket(1, 1, deep, "x"))
+		ack := p.Expect(packets.Puback)
 		if refused := ack.ReasonCode >= 0x80; refused != (v == 5) {
 			t.Errorf("PUBACK %#x", ack.ReasonCode)
 		}
-		p.quiet()
+		p.Quiet()
 	}
 }
 
@@ -293,8 +298,8 @@ func TestMochiLogsPayloads(t *testing.T) {
 	b := newBare(t, func(o *mqtt.Options) { o.Logger = slog.New(log.handler()) },
 		&probe{authenticates: true, publish: func(pk packets.Packet) (packets.Packet, error) { return pk, errors.New("no") }})
 	p, _ := connect(t, b.addr, connectPacket(4, "alice", "alice", true))
-	p.send(publishPacket(1, 1, "a", secret))
-	p.expect(packets.Puback)
+	p.Send(publishPacket(1, 1, "a", secret))
+	p.Expect(packets.Puback)
 	await(t, "the payload in the log", func() bool { return log.contains(forms[0]) || log.contains(forms[1]) })
 
 	var ours loud
@@ -304,25 +309,25 @@ func TestMochiLogsPayloads(t *testing.T) {
 		will := connectPacket(v, alice, "will", true)
 		will.Connect.WillFlag, will.Connect.WillTopic, will.Connect.WillPayload = true, "inbox/"+alice, []byte(secret)
 		w, _ := connect(t, s.addr, will)
-		w.write([]byte{0x36, 5, 0, 1, 'a', 0, 1}) // malformed
-		w.ended()
+		w.Write([]byte{0x36, 5, 0, 1, 'a', 0, 1}) // malformed
+		w.Ended()
 		p, _ := connect(t, s.addr, connectPacket(v, alice, "phone", true))
 		p.subscribe(1, "inbox/"+alice)
 		for id, topic := range map[uint16]string{1: "inbox/" + alice, 2: "inbox/nobody", 3: "nowhere"} {
-			p.send(publishPacket(id, 1, topic, secret))
+			p.Send(publishPacket(id, 1, topic, secret))
 		}
-		p.send(publishPacket(4, 1, "#", secret)) // ends it
-		p.ended()
+		p.Send(publishPacket(4, 1, "#", secret)) // ends it
+		p.Ended()
 		bad := connectPacket(v, alice, "phone", true)
 		bad.Connect.Password = []byte(secret)
 		refused := dial(t, s.addr)
-		refused.version = v
-		refused.send(bad)
-		refused.expect(packets.Connack)
-		refused.ended()
+		refused.Version = v
+		refused.Send(bad)
+		refused.Expect(packets.Connack)
+		refused.Ended()
 		cut, _ := connect(t, s.addr, connectPacket(v, alice, "cut", true))
-		cut.write(truncatedSubscribe[:3])
-		_ = cut.conn.Close()
+		cut.Write(truncatedSubscribe[:3])
+		_ = cut.Net.Close()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -11,6 +11,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/internal/mqtttest"
 )
 
 // 4. Sessions are taken over by client id alone, whoever the user is.
@@ -25,10 +27,10 @@ func TestMochiTakeoverIgnoresTheUser(t *testing.T) {
 		if !ack.SessionPresent {
 			t.Error("the session was not taken over")
 		}
-		alice.ended()
+		alice.Ended()
 		sender, _ := connect(t, b.addr, connectPacket(4, "bob", "bob", true))
-		sender.send(publishPacket(1, 1, "inbox/alice", "private"))
-		if got := eve.expect(packets.Publish); string(got.Payload) != "private" {
+		sender.Send(publishPacket(1, 1, "inbox/alice", "private"))
+		if got := eve.Expect(packets.Publish); string(got.Payload) != "private" {
 			t.Errorf("eve received %q", got.Payload)
 		}
 	})
@@ -43,10 +45,10 @@ func TestMochiTakeoverIgnoresTheUser(t *testing.T) {
 			if ack.SessionPresent {
 				t.Error("eve got a session")
 			}
-			a.send(publishPacket(1, 1, "inbox/"+alice, "private"))
-			a.expect(packets.Puback)
-			a.expect(packets.Publish)
-			e.quiet()
+			a.Send(publishPacket(1, 1, "inbox/"+alice, "private"))
+			a.Expect(packets.Puback)
+			a.Expect(packets.Publish)
+			e.Quiet()
 		}
 	})
 }
@@ -70,8 +72,8 @@ func TestMochiWillPassesUnchecked(t *testing.T) {
 		bob, _ := connect(t, b.addr, connectPacket(4, "bob", "bob", true))
 		bob.subscribe(1, "inbox/bob")
 		p, _ := connect(t, b.addr, dying(4, "eve", "eve", "inbox/bob"))
-		_ = p.conn.Close()
-		if got := bob.expect(packets.Publish); string(got.Payload) != "from the grave" || asked.Load() != 0 {
+		_ = p.Net.Close()
+		if got := bob.Expect(packets.Publish); string(got.Payload) != "from the grave" || asked.Load() != 0 {
 			t.Errorf("received %q; OnPublish was asked %d times", got.Payload, asked.Load())
 		}
 	})
@@ -85,14 +87,14 @@ func TestMochiWillPassesUnchecked(t *testing.T) {
 		// Not stored, so not allowed.
 		for _, topic := range []string{"signal/" + bob, "$SYS/x", "reply/" + bob + "/x"} {
 			refused := dial(t, s.addr)
-			refused.send(dying(4, eve, "page", topic))
-			if ack := refused.expect(packets.Connack); ack.ReasonCode == 0 {
+			refused.Send(dying(4, eve, "page", topic))
+			if ack := refused.Expect(packets.Connack); ack.ReasonCode == 0 {
 				t.Errorf("a will to %s is accepted", topic)
 			}
 		}
 		w, _ := connect(t, s.addr, dying(4, eve, "page", "inbox/"+bob))
-		_ = w.conn.Close()
-		got := p.expect(packets.Publish)
+		_ = w.Net.Close()
+		got := p.Expect(packets.Publish)
 		if !strings.Contains(string(got.Payload), `"from":"`+eve+`"`) {
 			t.Errorf("received %s", got.Payload)
 		}
@@ -119,10 +121,10 @@ func TestMochiTopicAliasPassesTheCheck(t *testing.T) {
 		},
 	})
 	p, _ := connect(t, b.addr, connectPacket(5, "eve", "eve", true))
-	p.send(aliased)
+	p.Send(aliased)
 	aliased.TopicName = ""
-	p.send(aliased)
-	p.quiet()
+	p.Send(aliased)
+	p.Quiet()
 	mu.Lock()
 	if len(seen) != 2 || seen[1] != "" {
 		t.Errorf("bare: the check saw %q", seen)
@@ -137,8 +139,8 @@ func TestMochiTopicAliasPassesTheCheck(t *testing.T) {
 			t.Errorf("announces %d aliases", ack.Properties.TopicAliasMaximum)
 		}
 		aliased.TopicName = topic
-		p.send(aliased)
-		if reason := p.ended(); reason != packets.ErrTopicAliasInvalid.Code {
+		p.Send(aliased)
+		if reason := p.Ended(); reason != packets.ErrTopicAliasInvalid.Code {
 			t.Errorf("topic %q with an alias: ended with %#x, want 0x94", topic, reason)
 		}
 	}
@@ -159,8 +161,8 @@ func TestMochiAnswersAreORed(t *testing.T) {
 	pk := connectPacket(4, eve, "page", true)
 	pk.Connect.Password = []byte("wrong")
 	refused := dial(t, s.addr)
-	refused.send(pk)
-	if ack := refused.expect(packets.Connack); ack.ReasonCode != 4 {
+	refused.Send(pk)
+	if ack := refused.Expect(packets.Connack); ack.ReasonCode != 4 {
 		t.Errorf("a wrong password: CONNACK %#x", ack.ReasonCode)
 	}
 	p, _ = connect(t, s.addr, connectPacket(4, eve, "page", true))
@@ -175,9 +177,9 @@ func TestMochiBeforeConnect(t *testing.T) {
 	huge := []byte{0x10, 0xff, 0xff, 0xff, 0x7f} // 256 MiB, of which it makes room
 	b := newBare(t, nil)
 	p := dial(t, b.addr)
-	p.write([]byte{0x10, 0x80, 0x80, 0x04}) // 64 KiB are enough to show it
-	_ = p.conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-	if _, err := p.in.ReadByte(); err == nil || !err.(net.Error).Timeout() {
+	p.Write([]byte{0x10, 0x80, 0x80, 0x04}) // 64 KiB are enough to show it
+	_ = p.Net.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := p.In.ReadByte(); err == nil || !err.(net.Error).Timeout() {
 		t.Errorf("bare: %v, want a connection that waits", err)
 	}
 	if n := mqtt.NewDefaultServerCapabilities().MaximumPacketSize; n != 0 {
@@ -187,9 +189,9 @@ func TestMochiBeforeConnect(t *testing.T) {
 	s := newPostbox(t, slog.DiscardHandler)
 	for _, b := range [][]byte{huge, {0x10, 0x80, 0x80, 0x04}, {0xc0, 0}} {
 		p := dial(t, s.addr)
-		p.write(b)
+		p.Write(b)
 		began := time.Now()
-		p.ended()
+		p.Ended()
 		if took := time.Since(began); took > 5*time.Second { // the deadline is 10 s
 			t.Errorf("% x: ended after %v", b, took)
 		}
@@ -221,7 +223,7 @@ func TestMochiKeepAliveWraps(t *testing.T) {
 	work.Go(func() { b.establish(c) })
 	pk := connectPacket(4, "alice", "alice", true)
 	pk.Connect.Keepalive = keepAlive
-	if _, err := near.Write(encoded(t, pk)); err != nil {
+	if _, err := near.Write(mqtttest.Encode(t, pk)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := near.Read(make([]byte, 4)); err != nil {
@@ -266,8 +268,8 @@ func TestMochiSharedFilterInTheCheck(t *testing.T) {
 				t.Errorf("%s: SUBACK %#x", filter, code)
 			}
 		}
-		p.send(publishPacket(1, 1, "inbox/"+alice, "x"))
-		p.expect(packets.Puback)
-		p.quiet()
+		p.Send(publishPacket(1, 1, "inbox/"+alice, "x"))
+		p.Expect(packets.Puback)
+		p.Quiet()
 	}
 }

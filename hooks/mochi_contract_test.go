@@ -40,22 +40,22 @@ func TestMochiOnPublishErrors(t *testing.T) {
 		} {
 			refusal = test.err
 			sender, _ := connect(t, b.addr, connectPacket(test.version, "alice", "sender", true))
-			sender.send(publishPacket(1, 1, "a", name))
-			if ack := sender.expect(packets.Puback); ack.ReasonCode != test.reason {
+			sender.Send(publishPacket(1, 1, "a", name))
+			if ack := sender.Expect(packets.Puback); ack.ReasonCode != test.reason {
 				t.Errorf("%s: PUBACK %#x, want %#x", name, ack.ReasonCode, test.reason)
 			}
 			if !test.delivered {
-				receiver.quiet()
+				receiver.Quiet()
 				continue
 			}
-			if got := receiver.expect(packets.Publish); string(got.Payload) != name {
+			if got := receiver.Expect(packets.Publish); string(got.Payload) != name {
 				t.Errorf("%s: delivered %q", name, got.Payload)
 			}
-			receiver.write([]byte{0x40, 2, byte(0), 1})
+			receiver.Write([]byte{0x40, 2, byte(0), 1})
 		}
 		refusal = fmt.Errorf("wrapped: %w", packets.ErrNotAuthorized)
 		sender, _ := connect(t, b.addr, connectPacket(5, "alice", "sender", true))
-		sender.send(publishPacket(1, 1, "a", "x"))
+		sender.Send(publishPacket(1, 1, "a", "x"))
 		await(t, "a panic", func() bool { return b.panics() == 1 })
 	})
 	t.Run("postbox", func(t *testing.T) {
@@ -74,14 +74,14 @@ func TestMochiOnPublishErrors(t *testing.T) {
 		receiver.subscribe(1, "inbox/"+bob)
 		for _, v := range []byte{4, 5} {
 			sender, _ := connect(t, s.addr, connectPacket(v, alice, "sender", true))
-			sender.send(publishPacket(0, 0, "inbox/"+bob, "x"))
-			sender.send(publishPacket(1, 1, "inbox/"+bob, "x"))
-			sender.expect(packets.Puback)
-			sender.send(publishPacket(2, 2, "inbox/"+bob, "x"))
-			sender.expect(packets.Pubrec)
-			sender.quiet()
+			sender.Send(publishPacket(0, 0, "inbox/"+bob, "x"))
+			sender.Send(publishPacket(1, 1, "inbox/"+bob, "x"))
+			sender.Expect(packets.Puback)
+			sender.Send(publishPacket(2, 2, "inbox/"+bob, "x"))
+			sender.Expect(packets.Pubrec)
+			sender.Quiet()
 		}
-		receiver.quiet()
+		receiver.Quiet()
 		if n := s.number(`SELECT count(*) FROM postbox.messages`); n != 0 {
 			t.Errorf("%d refused messages stored", n)
 		}
@@ -100,7 +100,7 @@ func TestMochiTruncatedSubscribe(t *testing.T) {
 		b := newBare(t, nil)
 		p, _ := connect(t, b.addr, connectPacket(5, "eve", "eve", true))
 		p.subscribe(1, "x")
-		p.write(truncatedSubscribe)
+		p.Write(truncatedSubscribe)
 		await(t, "a panic", func() bool { return b.panics() == 1 })
 		if _, there := b.Clients.Get("eve"); !there {
 			t.Error("bare Mochi has cleaned up after the panic")
@@ -117,25 +117,25 @@ func TestMochiTruncatedSubscribe(t *testing.T) {
 			p, _ := connect(t, s.addr, pk)
 			p.subscribe(1, "inbox/"+eve)
 			p.subscribe(2, "signal/"+eve)
-			p.write(truncatedSubscribe)
-			p.ended()
+			p.Write(truncatedSubscribe)
+			p.Ended()
 		}
 		await(t, "the end of both", func() bool {
 			return s.number(`SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NOT NULL AND client_id = 'kept'`) == 1
 		})
-		other.send(publishPacket(1, 1, "inbox/"+eve, "x"))
-		other.expect(packets.Puback)
+		other.Send(publishPacket(1, 1, "inbox/"+eve, "x"))
+		other.Expect(packets.Puback)
 		// The clean one is gone with its subscriptions, the kept one goes on.
 		p, ack := connect(t, s.addr, connectPacket(5, eve, "clean", false))
 		if ack.SessionPresent {
 			t.Error("the clean session is still there")
 		}
-		p.quiet()
+		p.Quiet()
 		p, ack = connect(t, s.addr, keep)
 		if !ack.SessionPresent {
 			t.Error("the kept session is gone")
 		}
-		if pk := p.expect(packets.Publish); !strings.Contains(string(pk.Payload), `"body":"x"`) {
+		if pk := p.Expect(packets.Publish); !strings.Contains(string(pk.Payload), `"body":"x"`) {
 			t.Errorf("received %s", pk.Payload)
 		}
 	})
@@ -150,8 +150,8 @@ func TestMochiSharedPacketIDs(t *testing.T) {
 		p, _ := connect(t, b.addr, connectPacket(5, "bob", "bob", true))
 		p.subscribe(9, "a")
 		sender, _ := connect(t, b.addr, connectPacket(4, "alice", "alice", true))
-		sender.send(publishPacket(1, 1, "a", "x"))
-		id := p.expect(packets.Publish).PacketID
+		sender.Send(publishPacket(1, 1, "a", "x"))
+		id := p.Expect(packets.Publish).PacketID
 		if code := p.subscribe(id, "b"); code != 0x91 {
 			t.Errorf("SUBSCRIBE with the id of a delivery: %#x, want 0x91", code)
 		}
@@ -159,8 +159,8 @@ func TestMochiSharedPacketIDs(t *testing.T) {
 		if _, there := client.State.Inflight.Get(id); !there {
 			t.Fatal("the delivery is not outstanding")
 		}
-		p.send(publishPacket(id, 1, "elsewhere", "x"))
-		p.expect(packets.Puback)
+		p.Send(publishPacket(id, 1, "elsewhere", "x"))
+		p.Expect(packets.Puback)
 		if _, there := client.State.Inflight.Get(id); there {
 			t.Error("a PUBLISH with the id of a delivery left the delivery alone")
 		}
@@ -176,21 +176,21 @@ func TestMochiSharedPacketIDs(t *testing.T) {
 			}
 			p, _ := connect(t, s.addr, pk)
 			p.subscribe(9, "inbox/"+bob)
-			p.send(publishPacket(1, 1, "inbox/"+bob, "x")) // its own copy has id 1 too
-			p.expect(packets.Puback)
-			if d := p.expect(packets.Publish); d.PacketID != 1 {
+			p.Send(publishPacket(1, 1, "inbox/"+bob, "x")) // its own copy has id 1 too
+			p.Expect(packets.Puback)
+			if d := p.Expect(packets.Publish); d.PacketID != 1 {
 				t.Errorf("delivered with id %d", d.PacketID)
 			}
 			if code := p.subscribe(1, "signal/"+bob); code != 0 {
 				t.Errorf("SUBSCRIBE with the id of a delivery: %#x", code)
 			}
-			p.send(publishPacket(1, 1, "inbox/"+bob, "y"))
-			p.expect(packets.Puback)
-			p.expect(packets.Publish)
-			_ = p.conn.Close()
+			p.Send(publishPacket(1, 1, "inbox/"+bob, "y"))
+			p.Expect(packets.Puback)
+			p.Expect(packets.Publish)
+			_ = p.Net.Close()
 			p, _ = connect(t, s.addr, pk)
 			for _, body := range []string{"x", "y"} { // neither was acknowledged
-				if d := p.expect(packets.Publish); !strings.Contains(string(d.Payload), `"body":"`+body+`"`) {
+				if d := p.Expect(packets.Publish); !strings.Contains(string(d.Payload), `"body":"`+body+`"`) {
 					t.Errorf("received %s, want %s", d.Payload, body)
 				}
 			}
@@ -215,13 +215,13 @@ func TestMochiWriteQueue(t *testing.T) {
 	sender, _ := connect(t, s.addr, connectPacket(4, alice, "phone", true))
 	const n = 500
 	for id := range uint16(n) {
-		sender.send(publishPacket(id+1, 1, "inbox/"+bob, "x"))
+		sender.Send(publishPacket(id+1, 1, "inbox/"+bob, "x"))
 	}
 	for range n {
-		sender.expect(packets.Puback)
+		sender.Expect(packets.Puback)
 	}
 	for i := range n { // it has read nothing until now
-		if got := receiver.expect(packets.Publish); int(got.PacketID) != i+1 {
+		if got := receiver.Expect(packets.Publish); int(got.PacketID) != i+1 {
 			t.Fatalf("delivery %d has id %d", i+1, got.PacketID)
 		}
 	}
@@ -234,8 +234,8 @@ func TestMochiAckProperties(t *testing.T) {
 	pk.Properties.User = []packets.UserProperty{{Key: "mine", Val: "1"}}
 	b := newBare(t, nil)
 	p, _ := connect(t, b.addr, connectPacket(5, "alice", "alice", true))
-	p.send(pk)
-	if ack := p.expect(packets.Puback); ack.ReasonCode != 1 || len(ack.Properties.User) != 1 {
+	p.Send(pk)
+	if ack := p.Expect(packets.Puback); ack.ReasonCode != 1 || len(ack.Properties.User) != 1 {
 		t.Errorf("bare: PUBACK %#x with %v", ack.ReasonCode, ack.Properties.User)
 	}
 	s := newPostbox(t, slog.DiscardHandler)
@@ -243,8 +243,8 @@ func TestMochiAckProperties(t *testing.T) {
 	p, _ = connect(t, s.addr, connectPacket(5, alice, "phone", true))
 	for qos, kind := range map[byte]byte{1: packets.Puback, 2: packets.Pubrec} {
 		pk.TopicName, pk.FixedHeader.Qos, pk.PacketID = "inbox/"+alice, qos, uint16(qos)
-		p.send(pk)
-		ack := p.expect(kind)
+		p.Send(pk)
+		ack := p.Expect(kind)
 		for _, u := range ack.Properties.User {
 			if u.Key == "mine" {
 				t.Error("the publish's own property came back")
@@ -266,21 +266,21 @@ func TestMochiQoS2(t *testing.T) {
 		b := newBare(t, nil, &probe{authenticates: true, publish: func(pk packets.Packet) (packets.Packet, error) { return pk, refusal }})
 		p, _ := connect(t, b.addr, connectPacket(5, "alice", "alice", true))
 		refusal = packets.ErrNotAuthorized
-		p.send(publishPacket(1, 2, "a", "x"))
-		if ack := p.expect(packets.Puback); ack.ReasonCode != 0x87 {
+		p.Send(publishPacket(1, 2, "a", "x"))
+		if ack := p.Expect(packets.Puback); ack.ReasonCode != 0x87 {
 			t.Errorf("PUBACK %#x", ack.ReasonCode)
 		}
 		refusal = packets.ErrRejectPacket
-		p.send(publishPacket(2, 2, "a", "x"))
-		p.quiet()
-		p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: 2})
-		if comp := p.expect(packets.Pubcomp); comp.ReasonCode != 0x92 {
+		p.Send(publishPacket(2, 2, "a", "x"))
+		p.Quiet()
+		p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: 2})
+		if comp := p.Expect(packets.Pubcomp); comp.ReasonCode != 0x92 {
 			t.Errorf("PUBCOMP %#x, want 0x92", comp.ReasonCode)
 		}
 		one := newBare(t, func(o *mqtt.Options) { o.Capabilities.MaximumQos = 1 })
 		p, _ = connect(t, one.addr, connectPacket(4, "alice", "alice", true))
-		p.send(publishPacket(3, 2, "a", "x"))
-		p.expect(packets.Puback)
+		p.Send(publishPacket(3, 2, "a", "x"))
+		p.Expect(packets.Puback)
 	})
 	t.Run("postbox", func(t *testing.T) {
 		t.Parallel()
@@ -292,13 +292,13 @@ func TestMochiQoS2(t *testing.T) {
 				t.Error("a maximum QoS is announced")
 			}
 			for id, topic := range map[uint16]string{1: "nowhere", 2: "inbox/" + alice} {
-				p.send(publishPacket(id, 2, topic, "x"))
-				refused := p.expect(packets.Pubrec).ReasonCode >= 0x80
+				p.Send(publishPacket(id, 2, topic, "x"))
+				refused := p.Expect(packets.Pubrec).ReasonCode >= 0x80
 				if want := v == 5 && topic == "nowhere"; refused != want {
 					t.Errorf("version %d, %s: refused %v", v, topic, refused)
 				}
-				p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: id})
-				if comp := p.expect(packets.Pubcomp); comp.ReasonCode != 0 {
+				p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: id})
+				if comp := p.Expect(packets.Pubcomp); comp.ReasonCode != 0 {
 					t.Errorf("version %d: PUBCOMP %#x", v, comp.ReasonCode)
 				}
 			}

@@ -1,15 +1,9 @@
 package hooks_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,17 +15,13 @@ import (
 	"postbox/auth"
 	"postbox/broker"
 	"postbox/configs"
+	"postbox/internal/mqtttest"
 	"postbox/internal/pgtest"
 	"postbox/store"
 )
 
 // peer is an MQTT connection that says exactly what a test wants said.
-type peer struct {
-	t       testing.TB
-	conn    net.Conn
-	in      *bufio.Reader
-	version byte
-}
+type peer struct{ *mqtttest.Conn }
 
 // connectPacket is a CONNECT of a version, with the password of all.
 func connectPacket(version byte, user, id string, clean bool) packets.Packet {
@@ -44,154 +34,29 @@ func connectPacket(version byte, user, id string, clean bool) packets.Packet {
 }
 
 // dial opens a connection and sends nothing.
-func dial(t testing.TB, addr string) *peer {
-	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	return &peer{t: t, conn: conn, in: bufio.NewReader(conn), version: 4}
-}
+func dial(t testing.TB, addr string) *peer { t.Helper(); return &peer{mqtttest.Dial(t, addr)} }
 
 // connect opens a connection that must be let in, and returns the CONNACK.
 func connect(t testing.TB, addr string, pk packets.Packet) (*peer, packets.Packet) {
 	t.Helper()
 	p := dial(t, addr)
-	p.version = pk.ProtocolVersion
-	p.send(pk)
-	ack := p.expect(packets.Connack)
+	ack := p.Connect(pk)
 	if ack.ReasonCode != 0 {
 		t.Fatalf("CONNACK %#x", ack.ReasonCode)
 	}
 	return p, ack
 }
 
-func encoded(t testing.TB, pk packets.Packet) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	var err error
-	switch pk.FixedHeader.Type {
-	case packets.Connect:
-		err = pk.ConnectEncode(&b)
-	case packets.Publish:
-		err = pk.PublishEncode(&b)
-	case packets.Pubrel:
-		err = pk.PubrelEncode(&b)
-	case packets.Subscribe:
-		err = pk.SubscribeEncode(&b)
-	default:
-		err = fmt.Errorf("packets of type %d are not sent here", pk.FixedHeader.Type)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
-func (p *peer) send(pk packets.Packet) {
-	p.t.Helper()
-	pk.ProtocolVersion = p.version
-	p.write(encoded(p.t, pk))
-}
-
-func (p *peer) write(b []byte) {
-	p.t.Helper()
-	if _, err := p.conn.Write(b); err != nil {
-		p.t.Fatalf("write: %v", err)
-	}
-}
-
-func (p *peer) next() (packets.Packet, error) {
-	_ = p.conn.SetReadDeadline(time.Now().Add(patience))
-	pk := packets.Packet{ProtocolVersion: p.version}
-	first, err := p.in.ReadByte()
-	if err != nil {
-		return pk, err
-	}
-	_ = pk.FixedHeader.Decode(first)
-	length, _, err := packets.DecodeLength(p.in)
-	if err != nil {
-		return pk, err
-	}
-	pk.FixedHeader.Remaining = length
-	body := make([]byte, length)
-	if _, err := io.ReadFull(p.in, body); err != nil {
-		return pk, err
-	}
-	switch pk.FixedHeader.Type {
-	case packets.Connack:
-		err = pk.ConnackDecode(body)
-	case packets.Publish:
-		err = pk.PublishDecode(body)
-	case packets.Puback:
-		err = pk.PubackDecode(body)
-	case packets.Pubrec:
-		err = pk.PubrecDecode(body)
-	case packets.Pubcomp:
-		err = pk.PubcompDecode(body)
-	case packets.Suback:
-		err = pk.SubackDecode(body)
-	case packets.Disconnect:
-		err = pk.DisconnectDecode(body)
-	}
-	return pk, err
-}
-
-func (p *peer) expect(kind byte) packets.Packet {
-	p.t.Helper()
-	pk, err := p.next()
-	if err != nil {
-		p.t.Fatalf("wait for a %s: %v", packets.PacketNames[kind], err)
-	}
-	if pk.FixedHeader.Type != kind {
-		p.t.Fatalf("got a %s (reason %#x), want a %s", packets.PacketNames[pk.FixedHeader.Type], pk.ReasonCode, packets.PacketNames[kind])
-	}
-	return pk
-}
-
-// quiet fails if anything comes before the answer to a PINGREQ.
-func (p *peer) quiet() {
-	p.t.Helper()
-	p.write([]byte{0xc0, 0})
-	for {
-		pk, err := p.next()
-		switch {
-		case err != nil:
-			p.t.Fatalf("wait for PINGRESP: %v", err)
-		case pk.FixedHeader.Type == packets.Pingresp:
-			return
-		}
-		p.t.Errorf("got a %s (id %d, payload %.100q), want nothing", packets.PacketNames[pk.FixedHeader.Type], pk.PacketID, pk.Payload)
-	}
-}
-
-// ended waits for the end of the connection.
-func (p *peer) ended() (reason byte) {
-	p.t.Helper()
-	for {
-		pk, err := p.next()
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			p.t.Fatal("the connection does not end")
-		case err != nil:
-			return reason
-		case pk.FixedHeader.Type == packets.Disconnect:
-			reason = pk.ReasonCode
-		}
-	}
-}
-
 func (p *peer) subscribe(id uint16, filter string) (code byte) {
-	p.t.Helper()
-	p.send(packets.Packet{
+	p.T.Helper()
+	p.Send(packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: id,
 		Filters: packets.Subscriptions{{Filter: filter, Qos: 1}},
 	})
 	for {
-		pk, err := p.next()
+		pk, err := p.Next()
 		if err != nil {
-			p.t.Fatalf("wait for SUBACK: %v", err)
+			p.T.Fatalf("wait for SUBACK: %v", err)
 		}
 		if pk.FixedHeader.Type == packets.Suback {
 			return pk.ReasonCodes[0]

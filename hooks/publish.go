@@ -15,6 +15,9 @@ import (
 // connection's lane. It does not wait for the commit: the next packet is read
 // at once, until the connection has as many drafts on their way as it may.
 func (c *client) publish(pk packets.Packet) {
+	if c.sent.ended {
+		return // after one that was dropped: the order would be another
+	}
 	topic, err := postbox.ParseTopic(pk.TopicName)
 	if err == nil && topic.Kind != postbox.KindInbox {
 		err = errNotStored(pk.TopicName)
@@ -32,7 +35,8 @@ func (c *client) publish(pk packets.Packet) {
 			d.Device = c.session.Device
 		}
 		if !c.recognise(d, pk.FixedHeader.Dup) {
-			return // the connection has ended: the device sends again
+			c.sent.ended = true // the device sends again
+			return
 		}
 	}
 	if d.Refusal == nil && !d.Duplicate {

@@ -70,23 +70,32 @@ func (c *client) release(packetID uint16) {
 	c.submit(d)
 }
 
-// readDisconnect takes the session's new life and whether the will is still
-// wanted, and hides the life from Mochi, to whom the session has none.
+// readDisconnect forgets the will, unless the client still wants it or has made
+// an error [MQTT-3.14.4-3], and takes the session's new life.
 func (c *client) readDisconnect(pk packets.Packet) packets.Packet {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.life == 0 && pk.Properties.SessionExpiryInterval > 0 {
-		return pk // a protocol error, which Mochi answers [MQTT-3.14.2.2.2]
-	}
 	if c.v5 && pk.FixedHeader.Remaining == 1 {
 		pk.ReasonCode = c.conn.last // Mochi overlooks a reason without properties
 	}
-	c.clean = pk.ReasonCode == packets.CodeDisconnect.Code // else the will is due [MQTT-3.14.4-3]
+	pk, ok := c.readLife(pk)
+	if ok && pk.ReasonCode == packets.CodeDisconnect.Code {
+		c.dropWill()
+	}
+	return pk
+}
+
+// readLife takes the session's new life, and hides it from Mochi, to whom the
+// session has none. It reports false when there can be none.
+func (c *client) readLife(pk packets.Packet) (packets.Packet, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life == 0 && pk.Properties.SessionExpiryInterval > 0 {
+		return pk, false // a protocol error, which Mochi answers [MQTT-3.14.2.2.2]
+	}
 	if !pk.Properties.SessionExpiryIntervalFlag {
-		return pk
+		return pk, true
 	}
 	c.life = min(c.hook.o.Limits.SessionLife, time.Duration(pk.Properties.SessionExpiryInterval)*time.Second)
 	pk.Properties.SessionExpiryIntervalFlag = false
 	pk.Properties.SessionExpiryInterval = 0
-	return pk
+	return pk, true
 }

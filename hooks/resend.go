@@ -13,7 +13,9 @@ import (
 // re-sends are recognised (docs/spec.md §5). Those of earlier connections of
 // the device are looked up in the database when a re-send comes.
 type sentRecords struct {
-	loaded bool // open has been read; the reader's
+	// The reader's own: open has been read; the connection ended while it
+	// was, and a publish was dropped for that.
+	loaded, ended bool
 
 	mu    sync.Mutex // guards the fields below
 	known knowledge

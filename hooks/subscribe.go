@@ -112,7 +112,7 @@ func (c *client) subscribe(ctx context.Context, sub packets.Subscription, f post
 	if c.session.Device == 0 {
 		return nil
 	}
-	return c.hook.o.Sessions.SaveSubscription(ctx, c.session.Device, kept)
+	return c.hook.patiently(ctx, func() error { return c.hook.o.Sessions.SaveSubscription(ctx, c.session.Device, kept) })
 }
 
 // startInbox makes or replaces the device's subscription to its inbox.
@@ -152,7 +152,12 @@ func (c *client) startInbox(ctx context.Context, sub store.Subscription) error {
 func (c *client) startAt(ctx context.Context, since *postbox.Position) (inbox.Start, error) {
 	switch {
 	case since != nil && since.Epoch != "" && since.Epoch != c.hook.o.Epoch:
-		at, known, err := c.hook.o.Lineage.PositionSince(ctx, c.who.ID, *since)
+		var at postbox.InboxSeq
+		var known bool
+		err := c.hook.patiently(ctx, func() (err error) {
+			at, known, err = c.hook.o.Lineage.PositionSince(ctx, c.who.ID, *since)
+			return err
+		})
 		return inbox.Start{After: at, AtEnd: !known, Lost: postbox.CodeEpochChanged}, err
 	case since != nil:
 		return inbox.Start{After: since.Seq}, nil
@@ -181,14 +186,16 @@ func (c *client) keepStart(ctx context.Context) error {
 	if c.session.Device == 0 {
 		return nil
 	}
-	if err := c.hook.o.Mail.FlushCursors(ctx); err != nil {
+	if err := c.hook.patiently(ctx, func() error { return c.hook.o.Mail.FlushCursors(ctx) }); err != nil {
 		return err
 	}
 	c.session.Cursor, c.session.Epoch = c.inbox.Cursor(), c.hook.o.Epoch
 	if c.inbox.Unheard() != "" {
 		c.session.Epoch = ""
 	}
-	return c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.session.Epoch, c.session.Cursor)
+	return c.hook.patiently(ctx, func() error {
+		return c.hook.o.Sessions.SetCursor(ctx, c.session.Device, c.session.Epoch, c.session.Cursor)
+	})
 }
 
 // place is where a subscription is, for another that takes its place.
@@ -203,7 +210,11 @@ func (c *client) subscribeInbox(ctx context.Context, sub store.Subscription, at 
 		QoS: sub.QoS, NoLocal: sub.NoLocal, Window: c.window,
 	}
 	out := &outlet{client: c, sub: sub}
-	s, err := c.hook.o.Mail.Subscribe(ctx, d, at, out)
+	var s *inbox.Subscription
+	err := c.hook.patiently(ctx, func() (err error) {
+		s, err = c.hook.o.Mail.Subscribe(ctx, d, at, out)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -258,7 +269,8 @@ func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 		}
 	}
 	if c.session.Device != 0 {
-		if err := h.o.Sessions.DeleteSubscriptions(ctx, c.session.Device, names); err != nil {
+		err := h.patiently(ctx, func() error { return h.o.Sessions.DeleteSubscriptions(ctx, c.session.Device, names) })
+		if err != nil {
 			h.o.Logger.Warn("an unsubscribe could not be kept", "error", err, "user", c.who.Name)
 			c.disconnect(packets.ErrServerBusy)
 		}

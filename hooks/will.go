@@ -1,115 +1,95 @@
 package hooks
 
 import (
-	"sync"
+	"context"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
 	"postbox/inbox"
+	"postbox/store"
 )
 
-// will is a client's last message. It goes the way of every publish: checked
-// at CONNECT, stored when it fires.
-type will struct {
-	packet packets.Packet
-	topic  postbox.Topic
-	delay  time.Duration
-}
+// A will goes the way of every publish: checked at CONNECT, stored with the
+// session, and from there through the lane of its user into the inbox. The row
+// of the will is deleted by the transaction that inserts its message, so that it
+// is sent once, whenever the server is killed: what is left of it at the next
+// start is due then.
 
 // readWill checks the will of a CONNECT like a publish.
-func (c *client) readWill(offered *packets.ConnectParams) error {
+func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) error {
 	if offered == nil || !offered.WillFlag {
 		return nil
 	}
 	topic, err := postbox.ParseTopic(offered.WillTopic)
+	if err == nil && topic.Kind != postbox.KindInbox {
+		err = errNotStored(offered.WillTopic)
+	}
 	if err != nil {
 		return err
 	}
 	p := offered.WillProperties
-	w := &will{topic: topic, delay: time.Duration(p.WillDelayInterval) * time.Second}
-	w.packet = packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish},
-		TopicName:   offered.WillTopic, Payload: offered.WillPayload, Properties: p,
-	}
-	if topic.Kind != postbox.KindInbox {
-		return errNotStored(offered.WillTopic)
-	}
-	if d := c.draft(w.packet, topic); d.Refusal != nil {
+	d := c.draft(packets.Packet{TopicName: offered.WillTopic, Payload: offered.WillPayload, Properties: p}, topic)
+	if d.Refusal != nil {
 		return d.Refusal
 	}
-	c.will = w
+	err = c.hook.patiently(ctx, func() error { return c.hook.o.MayWrite(ctx, c.who.ID, d.To) })
+	if err != nil {
+		return err
+	}
+	m := d.Publish.Message
+	c.will = &store.Will{
+		ID: m.ID, User: m.Sender, From: m.From, ClientID: m.Device,
+		Delay: time.Duration(p.WillDelayInterval) * time.Second,
+		To:    m.To, Key: m.Key, ContentType: m.ContentType, Ref: m.Ref, Expiry: d.Publish.Expiry, Body: m.Body,
+	}
 	return nil
 }
 
-// wills are those that wait for their delay, one per device. A device that
-// returns in time takes its will back [MQTT-3.1.3-9].
-type wills struct {
-	mu     sync.Mutex // guards timers
-	timers map[deviceKey]*time.Timer
+// draftOfWill makes the draft of the message that a will becomes.
+func draftOfWill(w store.Will) *inbox.Draft {
+	d := &inbox.Draft{To: w.To}
+	d.Publish = postbox.Publish{
+		Message: &postbox.Message{
+			ID: w.ID, Sender: w.User, From: w.From, To: w.To, ContentType: w.ContentType,
+			Ref: w.Ref, Key: w.Key, Device: w.ClientID, Body: w.Body,
+		},
+		Expiry: w.Expiry, Will: true,
+		Digest: postbox.DigestOf("inbox/"+string(w.To), w.ContentType, w.Ref, w.Expiry, w.Body),
+	}
+	return d
 }
 
-func (w *wills) cancel(k deviceKey) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if t := w.timers[k]; t != nil {
-		t.Stop()
-		delete(w.timers, k)
-	}
-}
-
-func (w *wills) after(k deviceKey, delay time.Duration, send func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.timers == nil {
-		w.timers = make(map[deviceKey]*time.Timer)
-	}
-	if t := w.timers[k]; t != nil {
-		t.Stop()
-	}
-	var t *time.Timer
-	t = time.AfterFunc(delay, func() {
-		w.mu.Lock()
-		mine := w.timers[k] == t
-		if mine {
-			delete(w.timers, k)
-		}
-		w.mu.Unlock()
-		if mine {
-			send()
-		}
-	})
-	w.timers[k] = t
-}
-
-// leaveWill fires the will of a connection that ended without DISCONNECT,
-// after its delay or with its session, whichever is sooner.
-func (c *client) leaveWill() {
+// takeWill takes the connection's will away from it; nil if it has none.
+func (c *client) takeWill() (w *store.Will, life time.Duration) {
 	c.mu.Lock()
-	w := c.will
-	c.will = nil
-	clean := c.clean
-	delay := time.Duration(0)
-	if w != nil {
-		delay = min(w.delay, c.life)
-	}
-	c.mu.Unlock()
-	if w == nil || clean {
-		return
-	}
-	send := func() {
-		d := c.draft(w.packet, w.topic)
-		d.Origin = nil // nobody waits for an answer
-		if err := c.lane.Submit(d); err != nil {
-			c.hook.o.Logger.Warn("a will was not stored", "error", err, "user", c.who.Name)
-		}
-	}
-	if delay == 0 {
-		send()
-		return
-	}
-	c.hook.wills.after(c.key(), delay, send)
+	defer c.mu.Unlock()
+	w, c.will = c.will, nil
+	return w, c.life
 }
 
-var _ inbox.Origin = (*client)(nil)
+// leaveWill is for the end of a connection without DISCONNECT: the will is due
+// after its delay or with the session, whichever is sooner [MQTT-3.1.3-9]. One
+// that is due now is in its lane when this returns, before anything that the
+// device's next connection publishes.
+func (c *client) leaveWill() {
+	w, life := c.takeWill()
+	switch {
+	case w == nil:
+	case min(w.Delay, life) == 0:
+		c.hook.sendWill(*w)
+	default:
+		c.hook.noteWill(willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})
+	}
+}
+
+// dropWill is for a DISCONNECT that takes the will back [MQTT-3.14.4-3], and for
+// a CONNECT that was refused. It returns when the will is forgotten, so that a
+// client that sees its connection closed can rely on it; unless the database is
+// away.
+func (c *client) dropWill() {
+	if w, _ := c.takeWill(); w != nil {
+		c.hook.noteWill(willNote{id: w.ID, drop: true})
+	}
+}

@@ -54,9 +54,16 @@ func (l *Lane) store(ctx context.Context, group []*Draft) error {
 	return l.store(ctx, group[half:])
 }
 
-// retry calls f until the database is there. Its pauses grow to one second.
+// sayAgain is how often the log repeats that the database is still away.
+const sayAgain = 30 * time.Second
+
+// retry calls f until the database is there. Its pauses grow to one second. The
+// log says when the database goes, for what reason, when that changes, and when
+// it is back.
 func (l *Lane) retry(ctx context.Context, f func() error) error {
+	l.ask()
 	pause := 20 * time.Millisecond
+	said, saidAt := "", time.Time{}
 	for {
 		err := f()
 		switch {
@@ -67,11 +74,16 @@ func (l *Lane) retry(ctx context.Context, f func() error) error {
 			}
 			return err
 		case !errors.Is(err, postbox.ErrUnavailable):
-			l.setAway(false)
+			if away := l.heard(); away > 0 && ctx.Err() == nil {
+				l.o.Logger.Info("the database is back", "away", away.Round(time.Millisecond))
+			}
 			return err
 		}
-		l.setAway(true)
-		l.o.Logger.Warn("the database is away: publishes wait", "error", err, "retry_in", pause)
+		away := l.missed()
+		if now := time.Now(); err.Error() != said || now.Sub(saidAt) >= sayAgain {
+			said, saidAt = err.Error(), now
+			l.o.Logger.Warn("the database is away: publishes wait", "error", err, "away", away.Round(time.Millisecond))
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -118,7 +130,7 @@ func batchOf(group []*Draft) *postbox.Batch {
 		if d.appends() {
 			b.Publishes = append(b.Publishes, &d.Publish)
 		}
-		if d.Device != 0 && d.Publish.QoS == 2 && d.Refusal == nil {
+		if d.Device != 0 && d.Publish.QoS == 2 && d.Refusal == nil && !d.contradicts() {
 			if open == nil {
 				open = make(map[id]*Draft)
 			}
@@ -143,6 +155,13 @@ func batchOf(group []*Draft) *postbox.Batch {
 	return b
 }
 
+// contradicts reports whether the draft asks for something else than the
+// earlier one of its group with the same idempotency key. Then nothing is
+// opened for it: a re-send must not be answered with that one's message.
+func (d *Draft) contradicts() bool {
+	return d.Action == Append && d.Earlier != nil && d.Earlier.Publish.Digest != d.Publish.Digest
+}
+
 // adopt turns what the store has filled in into the drafts' outcomes.
 func adopt(group []*Draft) {
 	for _, d := range group {
@@ -151,6 +170,8 @@ func adopt(group []*Draft) {
 		case d.Action == Release || d.Refusal != nil || d.Duplicate:
 		case d.Earlier != nil:
 			adoptEarlier(d)
+		case p.Gone:
+			d.refuse(errWillGone)
 		case p.Used != nil && p.Used.Digest != p.Digest:
 			d.refuse(errKeyUsed)
 		case p.Used != nil:
@@ -162,11 +183,17 @@ func adopt(group []*Draft) {
 	}
 }
 
+// adoptEarlier gives d the outcome of an earlier draft that it repeats, or
+// whose idempotency key it uses: what counts is what is stored, which may be
+// neither's.
 func adoptEarlier(d *Draft) {
 	first := d.Earlier
 	d.Earlier = nil
+	used := first.Publish.Used
 	switch {
-	case first.Publish.Digest != d.Publish.Digest:
+	case used != nil && used.Digest == d.Publish.Digest:
+		d.known(*used)
+	case used != nil || first.Publish.Digest != d.Publish.Digest:
 		d.refuse(errKeyUsed)
 	case first.Refusal != nil:
 		d.Refusal = first.Refusal
@@ -174,6 +201,10 @@ func adoptEarlier(d *Draft) {
 		d.known(first.Stored)
 	}
 }
+
+// errWillGone settles a will that was sent by an earlier draft, or taken back by
+// its device. Nobody is told.
+var errWillGone = postbox.Errorf(postbox.CodeNotFound, "the will is not there any more")
 
 var errKeyUsed = postbox.Errorf(postbox.CodeConflict,
 	"the idempotency key was used before for another destination, body, content type, ref or expiry: use a new one")

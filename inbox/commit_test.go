@@ -65,6 +65,23 @@ func TestKeysUsedBefore(t *testing.T) {
 	})
 }
 
+// A key that was used before, and comes twice in one group, first with something
+// else: the second is judged by what is stored, not by the first.
+func TestKeyUsedBeforeTwiceInAGroup(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := newOffice(t)
+		var phone origin
+		o.submit(key(letter(&phone, alice, "bob", "x"), "k"))
+		synctest.Wait()
+		o.together(
+			key(letter(&phone, alice, "bob", "y"), "k"),
+			key(letter(&phone, alice, "bob", "x"), "k"),
+			key(letter(&phone, alice, "bob", "y"), "k"),
+		)
+		wantOutcomes(t, &phone, "x", "y: conflict", "x: duplicate of 1", "y: conflict")
+	})
+}
+
 // A re-send of a draft that is still on its way has that draft's fate, in the
 // same group and in a later one.
 func TestEarlierDrafts(t *testing.T) {
@@ -115,7 +132,8 @@ func TestOpenIDsOfAGroup(t *testing.T) {
 		known.known(postbox.Stored{ID: postbox.MessageID{9}})
 		resent := publish("stays", 6, 1)
 		resent.Earlier = stays
-		o.together(stays, closes, release(5, 2), reopens, release(5, 3), publish("again", 5, 3), refused, sessionless, release(0, 5), known, resent, release(5, 7))
+		keyed, contrary := key(publish("keyed", 5, 8), "k"), key(publish("contrary", 5, 9), "k")
+		o.together(stays, closes, release(5, 2), reopens, release(5, 3), publish("again", 5, 3), refused, sessionless, release(0, 5), known, resent, release(5, 7), keyed, contrary)
 		opened, closed := map[postbox.OpenPublish]bool{}, map[postbox.OpenPublish]bool{}
 		for _, p := range o.db.opened {
 			p.Digest = postbox.Digest{}
@@ -130,6 +148,7 @@ func TestOpenIDsOfAGroup(t *testing.T) {
 			{Device: 5, PacketID: 3, Message: again}:                    true,
 			{Device: 5, PacketID: 6, Message: postbox.MessageID{9}}:     true,
 			{Device: 6, PacketID: 1, Message: stays.Publish.Message.ID}: true,
+			{Device: 5, PacketID: 8, Message: keyed.Publish.Message.ID}: true,
 		}
 		wantClosed := map[postbox.OpenPublish]bool{{Device: 5, PacketID: 2}: true, {Device: 5, PacketID: 7}: true}
 		if diff := cmp.Diff(wantOpened, opened); diff != "" {

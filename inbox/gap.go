@@ -11,7 +11,7 @@ func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
 	s.handed, s.next = next-1, next
 	switch {
 	case told && s.device.QoS > 0:
-		s.out = append(s.out, outstanding{seq: next - 1, after: after, packetID: id})
+		s.awaits(outstanding{seq: next - 1, after: after, packetID: id})
 	case len(s.out) == 0:
 		s.heard()
 		s.moveCursor(next - 1)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postbox"
@@ -33,6 +34,7 @@ type Hub struct {
 	log    *slog.Logger
 	saver  saver
 	reads  chan struct{} // a slot for each page being read
+	held   atomic.Int64  // bytes of entries in tails and pages
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
@@ -53,8 +55,10 @@ func NewHub(r Reader, epoch postbox.Epoch, log *slog.Logger) *Hub {
 	return h
 }
 
-// Start runs the goroutine that saves cursors, about once a second.
+// Start runs the goroutines that save cursors, about once a second, and that
+// look after the memory.
 func (h *Hub) Start() {
+	h.work.Go(func() { h.reclaim(h.ctx) })
 	h.work.Go(func() { h.saver.run(h.ctx) })
 }
 
@@ -156,6 +160,7 @@ func (h *Hub) detach(s *Subscription) {
 	defer s.box.mu.Unlock()
 	s.box.remove(s)
 	if len(s.box.subs) == 0 {
+		s.box.dropTail(len(s.box.tail))
 		delete(h.boxes, s.box.user)
 	}
 }

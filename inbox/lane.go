@@ -22,13 +22,22 @@ type Appender interface {
 var ErrFenced = postbox.Errorf(postbox.CodeUnavailable, "another server has taken over the database")
 
 // Bounds of a lane. The queue is what all connections of the lane together may
-// have waiting; above the high mark Submit blocks until the low mark.
+// have waiting. From the high mark on, until the low mark is reached, Submit
+// blocks connections that have more than their share in it, so that one who
+// publishes little is still read from, and has its PINGREQ answered, while
+// others push. At the limit it blocks all of them.
 const (
 	maxBatch      = 1024
-	maxBatchBytes = 4 << 20
-	highMarkBytes = 64 << 20
-	lowMarkBytes  = 32 << 20
+	maxBatchBytes = 2 << 20
+	limitBytes    = 24 << 20
+	highMarkBytes = 8 << 20
+	lowMarkBytes  = 4 << 20
+	shareBytes    = 512 << 10
 )
+
+// slow is how long the database may take for an answer before it counts as
+// away.
+const slow = 5 * time.Second
 
 // LaneOptions are what a lane works with; all are required but Fenced.
 type LaneOptions struct {
@@ -54,20 +63,23 @@ type Lane struct {
 	groups chan []*Draft
 	done   chan struct{}
 
-	mu     sync.Mutex // guards the fields below
-	space  sync.Cond
-	queue  []*Draft
-	bytes  int
-	full   bool
-	closed bool
-	away   time.Time // since when the database has not answered; zero: it does
+	mu       sync.Mutex // guards the fields below
+	space    sync.Cond
+	queue    []*Draft
+	bytes    int
+	held     map[Origin]int // bytes of each connection in the queue
+	full     bool
+	closed   bool
+	asked    time.Time // when what the database has not answered was first asked; zero: nothing is
+	away     bool      // it has failed to answer since then
+	answered time.Time // when it answered last
 }
 
 // NewLane makes a lane; Start runs it.
 func NewLane(o LaneOptions) *Lane {
 	l := &Lane{
 		o: o, wake: make(chan struct{}, 1), groups: make(chan []*Draft, 1), done: make(chan struct{}),
-		routes: newRoutes(o.Router),
+		routes: newRoutes(o.Router), held: make(map[Origin]int),
 	}
 	l.space.L = &l.mu
 	return l
@@ -129,11 +141,11 @@ type marker struct{ done chan struct{} }
 func (m marker) Settled(*Draft) { close(m.done) }
 func (m marker) Flush()         {}
 
-// Submit queues d. It blocks while the lane's queue is over its bound, and
+// Submit queues d. It blocks while the lane's queue is over its bounds, and
 // fails with ErrClosed only.
 func (l *Lane) Submit(d *Draft) error {
 	l.mu.Lock()
-	for l.full && !l.closed {
+	for !l.fits(d) && !l.closed {
 		l.space.Wait()
 	}
 	if l.closed {
@@ -142,7 +154,8 @@ func (l *Lane) Submit(d *Draft) error {
 	}
 	l.queue = append(l.queue, d)
 	l.bytes += d.size()
-	l.full = l.bytes > highMarkBytes
+	l.held[d.Origin] += d.size()
+	l.full = l.full || l.bytes > highMarkBytes
 	first := len(l.queue) == 1
 	l.mu.Unlock()
 	if first {
@@ -151,12 +164,31 @@ func (l *Lane) Submit(d *Draft) error {
 	return nil
 }
 
+// fits reports whether the queue has room for d.
+func (l *Lane) fits(d *Draft) bool {
+	if !l.full {
+		return true
+	}
+	held := l.held[d.Origin]
+	return l.bytes < limitBytes && (held == 0 || held+d.size() <= shareBytes)
+}
+
 // AwaySince tells since when the database has not answered this lane; zero
-// means that it does.
+// means that it does, or was not asked.
 func (l *Lane) AwaySince() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.away
+	if l.away || !l.asked.IsZero() && time.Since(l.asked) > slow {
+		return l.asked
+	}
+	return time.Time{}
+}
+
+// Answered tells when the database last answered this lane.
+func (l *Lane) Answered() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.answered
 }
 
 // Forget drops what is remembered of a user's routes, after something changed
@@ -190,6 +222,11 @@ func (l *Lane) take() (group []*Draft, end bool) {
 		l.queue = l.queue[n:]
 	}
 	l.bytes = max(0, l.bytes-size)
+	for _, d := range group {
+		if l.held[d.Origin] -= d.size(); l.held[d.Origin] <= 0 {
+			delete(l.held, d.Origin)
+		}
+	}
 	if l.full && l.bytes < lowMarkBytes {
 		l.full = false
 		l.space.Broadcast()
@@ -220,13 +257,30 @@ func (l *Lane) commitLoop(ctx context.Context) {
 	}
 }
 
-func (l *Lane) setAway(away bool) {
+// ask notes that the database is asked for something.
+func (l *Lane) ask() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case !away:
-		l.away = time.Time{}
-	case l.away.IsZero():
-		l.away = time.Now()
+	l.asked = time.Now()
+}
+
+// missed notes that it did not answer, and tells for how long it has not.
+func (l *Lane) missed() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.away = true
+	return time.Since(l.asked)
+}
+
+// heard notes that it has answered, and tells for how long it had not if it was
+// away.
+func (l *Lane) heard() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var took time.Duration
+	if l.away {
+		took = time.Since(l.asked)
 	}
+	l.asked, l.away, l.answered = time.Time{}, false, time.Now()
+	return took
 }

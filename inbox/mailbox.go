@@ -12,7 +12,7 @@ import (
 // date. What falls out of it is read from the database.
 const (
 	maxTail      = 512
-	maxTailBytes = 1 << 20
+	maxTailBytes = 256 << 10
 	maxEarly     = 1024
 )
 
@@ -59,7 +59,7 @@ func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, err
 	defer b.mu.Unlock()
 	if !b.known {
 		b.known, b.head = true, head
-		b.tail, b.tailBytes = nil, 0
+		b.dropTail(len(b.tail))
 		for n := range b.early {
 			if n <= head {
 				delete(b.early, n)
@@ -124,6 +124,7 @@ func (b *mailbox) add(e *postbox.Entry) bool {
 func (b *mailbox) push(e *postbox.Entry) {
 	b.tail = append(b.tail, e)
 	b.tailBytes += entrySize(e)
+	b.hub.held.Add(int64(entrySize(e)))
 	b.head = e.InboxSeq
 }
 
@@ -160,29 +161,42 @@ func (b *mailbox) at(n postbox.InboxSeq) *postbox.Entry {
 }
 
 // trim drops from the tail what no device waits for, and what exceeds its
-// bounds.
+// bounds. A device that must read the database before it comes to the tail
+// holds nothing back.
 func (b *mailbox) trim() {
+	first := b.head + 1 - postbox.InboxSeq(len(b.tail))
 	need := b.head + 1
-	for _, s := range b.subs {
-		if s.started && !s.behind() {
-			need = min(need, s.next)
+	if b.hub.held.Load() <= heldBudget {
+		for _, s := range b.subs {
+			if due := s.due(); s.started && !s.ahead.still && due >= first {
+				need = min(need, due)
+			}
 		}
 	}
-	drop := 0
+	drop, bytes := 0, b.tailBytes
 	for drop < len(b.tail) {
 		e := b.tail[drop]
-		if e.InboxSeq >= need && len(b.tail)-drop <= maxTail && b.tailBytes <= maxTailBytes {
+		if e.InboxSeq >= need && len(b.tail)-drop <= maxTail && bytes <= maxTailBytes {
 			break
 		}
-		b.tailBytes -= entrySize(e)
+		bytes -= entrySize(e)
 		drop++
 	}
-	if drop == len(b.tail) {
+	b.dropTail(drop)
+}
+
+// dropTail drops the first n entries of the tail.
+func (b *mailbox) dropTail(n int) {
+	for _, e := range b.tail[:n] {
+		b.tailBytes -= entrySize(e)
+		b.hub.held.Add(-int64(entrySize(e)))
+	}
+	if n == len(b.tail) {
 		b.tail = nil
 		return
 	}
-	clear(b.tail[:drop])
-	b.tail = b.tail[drop:]
+	clear(b.tail[:n])
+	b.tail = b.tail[n:]
 }
 
 func (b *mailbox) remove(s *Subscription) {
@@ -194,9 +208,10 @@ func (b *mailbox) remove(s *Subscription) {
 	}
 }
 
+// entrySize is about how many bytes an entry takes in memory.
 func entrySize(e *postbox.Entry) int {
 	if e.Message == nil {
-		return 128
+		return 64
 	}
-	return 128 + len(e.Message.Body)
+	return 512 + len(e.Message.Body) + len(e.Message.Ref)
 }

@@ -12,6 +12,7 @@ func (l *Lane) settleLoop() {
 		origins = settle(group, origins[:0])
 		posts = l.o.Hub.deliver(group, posts[:0])
 		clear(posts)
+		clear(group) // the rest of the queue is in the same array
 	}
 }
 

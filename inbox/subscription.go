@@ -23,12 +23,12 @@ type Subscription struct {
 	next    postbox.InboxSeq // to be handed over next
 	handed  postbox.InboxSeq // the last one that was handed over or gone past before the start
 	dupUpTo postbox.InboxSeq
-	out     []outstanding // handed over, not acknowledged, in order
+	out     []outstanding // handed over, in order, from the first that is not acknowledged
+	unacked int           // of these, how many are not
 	lost    postbox.Code  // news of a gap that the device must hear first
 	unheard postbox.Code  // the same, until it has acknowledged that
 	gaps    uint16        // told so far: each has a packet id of its own
-	page    []*postbox.Entry
-	reading bool // a goroutine reads pages for this device
+	ahead   ahead
 	marked  bool // on the saver's list
 }
 
@@ -60,6 +60,7 @@ func (s *Subscription) Ack(packetID uint16) bool {
 		return false
 	}
 	s.out[i].acked = true
+	s.unacked--
 	if i == 0 {
 		s.advance()
 	}
@@ -87,7 +88,7 @@ func (s *Subscription) Close() {
 	s.box.mu.Lock()
 	again := s.closed
 	s.closed = true
-	s.page = nil
+	s.dropPage()
 	s.box.mu.Unlock()
 	if !again {
 		s.hub.detach(s)
@@ -154,20 +155,28 @@ func (s *Subscription) mark() {
 	}
 }
 
-// behind reports whether the device lives on pages from the database.
-func (s *Subscription) behind() bool { return s.reading || len(s.page) > 0 }
-
 // ready reports whether the device may be handed one more entry.
 func (s *Subscription) ready() bool {
 	return s.started && !s.closed && s.roomInWindow() && s.outlet.Ready()
 }
+
+// maxOutOfTurn bounds what a device may acknowledge ahead of a delivery that it
+// has not: more is not handed over, since it would have to be remembered.
+const maxOutOfTurn = 4096
 
 // roomInWindow reports whether one more delivery may be unacknowledged. Those
 // that are must have packet ids of their own, however many entries between
 // them the device was spared.
 func (s *Subscription) roomInWindow() bool {
 	return s.device.QoS == 0 || len(s.out) == 0 ||
-		len(s.out) < s.device.Window && s.next-s.out[0].seq < postbox.DeliveryIDs
+		s.unacked < s.device.Window && len(s.out)-s.unacked < maxOutOfTurn &&
+			s.next-s.out[0].seq < postbox.DeliveryIDs
+}
+
+// awaits notes a delivery that is to be acknowledged.
+func (s *Subscription) awaits(o outstanding) {
+	s.out = append(s.out, o)
+	s.unacked++
 }
 
 // pump hands over what is due, as far as the window, the connection and what
@@ -187,35 +196,27 @@ func (s *Subscription) pump() {
 			// What is missing in between was removed by retention: the device
 			// is told, and what follows is due after that.
 			s.gap(postbox.CodeExpired, e.InboxSeq)
-			s.page = append([]*postbox.Entry{e}, s.page...)
+			s.putBack(e)
 			continue
 		}
 		s.hand(e)
 	}
 	if handed {
+		s.ahead.still = false
 		s.outlet.Flush()
 	}
+	s.readOn()
 }
 
 // take returns the next entry if it is at hand.
 func (s *Subscription) take() *postbox.Entry {
-	if len(s.page) > 0 {
-		e := s.page[0]
-		s.page[0] = nil
-		s.page = s.page[1:]
+	if e := s.fromPage(); e != nil {
 		return e
 	}
 	if s.next > s.box.head {
 		return nil
 	}
-	if e := s.box.at(s.next); e != nil {
-		return e
-	}
-	if !s.reading {
-		s.reading = true
-		s.hub.work.Go(s.catchUp)
-	}
-	return nil
+	return s.box.at(s.next)
 }
 
 func (s *Subscription) hand(e *postbox.Entry) {
@@ -234,7 +235,7 @@ func (s *Subscription) hand(e *postbox.Entry) {
 	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
-		s.out = append(s.out, outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
+		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
 	} else {
 		s.moveCursor(e.InboxSeq)
 	}

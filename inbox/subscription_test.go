@@ -10,8 +10,9 @@ import (
 	"postbox"
 )
 
-// At most a window of deliveries is unacknowledged; the cursor follows the
-// acknowledgements without a hole, in whatever order they come.
+// At most a window of deliveries is unacknowledged, each acknowledgement makes
+// room for one more; the cursor follows without a hole, in whatever order they
+// come.
 func TestWindowAndCursor(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -20,10 +21,10 @@ func TestWindowAndCursor(t *testing.T) {
 		v.want("1", "2", "3")
 		v.ack(1) // 2
 		v.wantCursor(0)
-		v.want("1", "2", "3")
+		v.want(numbers(1, 4)...)
 		v.ack(1) // 3
 		v.wantCursor(0)
-		v.want("1", "2", "3")
+		v.want(numbers(1, 5)...)
 		v.ack(0) // 1
 		v.wantCursor(3)
 		v.want(numbers(1, 6)...)
@@ -58,10 +59,35 @@ func TestStrangeAcknowledgements(t *testing.T) {
 			t.Error("one acknowledgement was taken twice")
 		}
 		v.wantCursor(0)
-		v.want("1", "2", "3")
+		v.want(numbers(1, 4)...)
 		v.close()
 		_ = v.sub.Ack(1)
-		v.want("1", "2", "3")
+		v.want(numbers(1, 4)...)
+	})
+}
+
+// A device that leaves out one acknowledgement is served on for a while, but
+// what it acknowledges out of turn must be remembered and is bounded.
+func TestAcknowledgedOutOfTurn(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const window, total = 10, maxOutOfTurn + 1000
+		d := newDesk(t)
+		d.commit(total)
+		v := d.connect(phone(window), Start{}).resume()
+		for range maxOutOfTurn {
+			synctest.Wait() // for what is read
+			v.ack(1)
+		}
+		v.wantCursor(0)
+		v.want(numbers(1, maxOutOfTurn+window-1)...)
+		v.ack(0)
+		v.wantCursor(maxOutOfTurn + 1)
+		for range total / window {
+			synctest.Wait()
+			v.ackAll()
+		}
+		v.want(numbers(1, total)...)
+		v.wantCursor(total)
 	})
 }
 

@@ -64,8 +64,7 @@ CREATE TABLE postbox.devices (
     connected_at timestamp with time zone NOT NULL DEFAULT now(),
     disconnected_at timestamp with time zone,
     expires_after bigint NOT NULL,
-    known_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid,
-    will jsonb
+    known_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000'::uuid
 ) WITH (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=500, fillfactor=60);
 ALTER TABLE postbox.devices ADD CONSTRAINT devices_client_key UNIQUE (user_id, client_id);
 ALTER TABLE postbox.devices ADD CONSTRAINT devices_pkey PRIMARY KEY (id);
@@ -102,6 +101,12 @@ ALTER TABLE postbox.events ADD CONSTRAINT events_kind_known CHECK (((kind >= 1) 
 ALTER TABLE postbox.events ADD CONSTRAINT events_pkey PRIMARY KEY (id);
 COMMENT ON TABLE postbox.events IS 'What is in an inbox besides messages: 1 edit, 2 retract, 3 read, 4 room. seq is that of the message it is about.';
 
+CREATE VIEW postbox.heads (
+    id bigint,
+    head bigint
+);
+COMMENT ON TABLE postbox.heads IS 'The last number of each inbox and conversation; 0 when it never had an entry.';
+
 CREATE TABLE postbox.inbox (
     user_id bigint NOT NULL,
     inbox_seq bigint NOT NULL,
@@ -111,6 +116,7 @@ CREATE TABLE postbox.inbox (
     event_id uuid
 );
 ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq);
+CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.inbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 COMMENT ON TABLE postbox.inbox IS 'One narrow row per entry and user: kind 0 is the message (conversation_id, seq), others name their event.';
 
 CREATE TABLE postbox.lanes (
@@ -122,13 +128,12 @@ COMMENT ON TABLE postbox.lanes IS 'Fence of each writer: a transaction of an old
 
 CREATE TABLE postbox.logs (
     id bigint NOT NULL,
-    head bigint NOT NULL DEFAULT 0,
-    stamped_at timestamp with time zone NOT NULL DEFAULT '1970-01-01 00:00:00+00'::timestamp with time zone
-) WITH (autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000, fillfactor=40);
+    floor bigint NOT NULL DEFAULT 0
+);
 ALTER TABLE postbox.logs ADD CONSTRAINT logs_pkey PRIMARY KEY (id);
-COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its last number.';
+COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its lock. The last number is in the view heads.';
 COMMENT ON COLUMN postbox.logs.id IS 'users.id of an inbox, conversations.id of a conversation; both from log_id.';
-COMMENT ON COLUMN postbox.logs.stamped_at IS 'Last sent_at of the log: time never decreases in it.';
+COMMENT ON COLUMN postbox.logs.floor IS 'Highest number of an entry that was deleted: it is not given again.';
 
 CREATE TABLE postbox.memberships (
     conversation_id bigint NOT NULL,
@@ -168,6 +173,7 @@ ALTER TABLE postbox.messages ADD CONSTRAINT messages_id_key UNIQUE (id);
 ALTER TABLE postbox.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq);
 CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (sender_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX messages_resend ON postbox.messages USING btree (sender_id, device, packet_id, id) WHERE (packet_id IS NOT NULL);
+CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
 COMMENT ON COLUMN postbox.messages.packet_id IS 'MQTT packet id of a QoS 1 or 2 publish, for the re-send rule; NULL once it cannot come again, and for other ways in.';
 COMMENT ON COLUMN postbox.messages.digest IS 'First 16 bytes of SHA-256 over destination, content type, ref, expiry and body.';
@@ -260,6 +266,29 @@ COMMENT ON COLUMN postbox.users.delivered_seq IS 'High-water mark over the user'
 COMMENT ON COLUMN postbox.users.tokens_valid_after IS 'Tokens issued before this moment are refused.';
 COMMENT ON COLUMN postbox.users.erased_at IS 'The person is gone; the row keeps the name reserved.';
 
+CREATE TABLE postbox.wills (
+    id uuid NOT NULL,
+    user_id bigint NOT NULL,
+    client_id text NOT NULL,
+    delay bigint NOT NULL,
+    due_at timestamp with time zone,
+    recipient text NOT NULL,
+    expires_after bigint NOT NULL,
+    idempotency_key text,
+    content_type text,
+    ref text,
+    body bytea NOT NULL
+);
+ALTER TABLE postbox.wills ADD CONSTRAINT wills_pkey PRIMARY KEY (id);
+ALTER TABLE postbox.wills ADD CONSTRAINT wills_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+CREATE INDEX wills_device ON postbox.wills USING btree (user_id, client_id);
+CREATE INDEX wills_due ON postbox.wills USING btree (due_at, id) WHERE (due_at IS NOT NULL);
+COMMENT ON TABLE postbox.wills IS 'MQTT wills, from CONNECT until they are taken back or become messages: the same transaction deletes the will and inserts its message.';
+COMMENT ON COLUMN postbox.wills.id IS 'Of the message that it becomes.';
+COMMENT ON COLUMN postbox.wills.delay IS 'Seconds from the end of its connection, at most the life of the session.';
+COMMENT ON COLUMN postbox.wills.due_at IS 'NULL while its connection lives (or since its server was killed).';
+COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives; 0: for ever.';
+
 -- FUNCTION postbox.append (
 --     p_lane integer,
 --     p_incarnation bigint,
@@ -292,8 +321,15 @@ COMMENT ON COLUMN postbox.users.erased_at IS 'The person is gone; the row keeps 
 --     o_digests bytea,
 --     c_device bigint[],
 --     c_packet integer[],
+--     w_message integer[],
 --     OUT heads bigint[],
 --     OUT stamps bigint[],
---     OUT taken integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body cf4a100c7d65f305db7d4cfc4058ef54
+--     OUT taken integer[],
+--     OUT gone integer[]
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 864613499a605b15bb8545f56bfb61d7
 -- Stores one batch of a lane; called by the writer only.
+
+-- FUNCTION postbox.keep_numbers (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body bbe1b56dbd8732c562f9644e53d76f91
+-- Trigger of inbox and messages: raises logs.floor to what was deleted.

@@ -12,13 +12,14 @@ import (
 	"postbox"
 )
 
-const appendStatement = `SELECT heads, stamps, taken FROM postbox.append(
+const appendStatement = `SELECT heads, stamps, taken, gone FROM postbox.append(
 	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31)`
+	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
-// idempotency key was used before. See inbox.Appender for its errors. After an
+// idempotency key was used before, or Gone for wills that are not there any
+// more. See inbox.Appender for its errors. After an
 // outcome that is not known the same batch must be given again: Append then
 // finds out first.
 func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
@@ -33,18 +34,23 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 	for {
 		fresh := unused(b.Publishes)
 		c := columnsOf(fresh)
-		taken, err := l.call(ctx, b, c)
-		if err != nil {
+		taken, gone, err := l.call(ctx, b, c)
+		switch {
+		case err != nil:
 			return l.failed(b, err)
-		}
-		if len(taken) == 0 {
+		case len(gone) > 0:
+			for _, ord := range gone {
+				fresh[ord-1].Gone = true
+			}
+		case len(taken) > 0:
+			if err := l.fillUsed(ctx, fresh, taken); err != nil {
+				return err
+			}
+		default:
 			if len(fresh) > 0 {
 				l.lineage.committed(fresh[len(fresh)-1].Message.ID)
 			}
 			return nil
-		}
-		if err := l.fillUsed(ctx, fresh, taken); err != nil {
-			return err
 		}
 	}
 }
@@ -56,7 +62,7 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 		switch pe.Code {
 		case "PB001":
 			return l.fenced
-		case "40P01", "40001", "55P03", "25006":
+		case "40P01", "40001", "55P03":
 			return away("append", err) // rolled back, and worth another try
 		case "23505":
 			switch pe.Constraint {
@@ -69,7 +75,7 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 				return l.lost(b, err)
 			}
 		}
-		if pe.Severity == "ERROR" && pe.Code.Class() != "57" && pe.Code.Class() != "53" && pe.Code.Class() != "58" {
+		if !isAway(err) {
 			return fmt.Errorf("append batch of %d: %w", len(b.Publishes), err)
 		}
 	}
@@ -83,20 +89,19 @@ func (l *Lane) lost(b *postbox.Batch, err error) error {
 	return &unavailable{fmt.Sprintf("append batch of %d", len(b.Publishes)), err}
 }
 
-func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken []int64, err error) {
+func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken, gone pq.Int64Array, err error) {
 	if l.statement == nil {
 		conn, err := l.connect(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if l.statement, err = conn.PrepareContext(ctx, appendStatement); err != nil {
 			l.statement = nil
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
 	var heads, stamps pq.Int64Array
-	var used pq.Int64Array
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
 		c.logs, c.counts, c.log, c.rank, c.ownLog, c.ownRank,
@@ -104,15 +109,15 @@ func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken []
 		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
 		c.entryLog, c.entryRank, c.entryMessage,
 		open.devices, open.packets, open.messages, open.digests,
-		closed.devices, closed.packets,
-	).Scan(&heads, &stamps, &used)
+		closed.devices, closed.packets, c.wills,
+	).Scan(&heads, &stamps, &taken, &gone)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(used) == 0 {
+	if len(taken)+len(gone) == 0 {
 		c.number(heads, stamps)
 	}
-	return used, nil
+	return taken, gone, nil
 }
 
 // fillUsed reads the messages whose keys were used before.
@@ -162,7 +167,7 @@ func scanStored(rows *sql.Rows, first ...any) (postbox.Stored, error) {
 func unused(all []*postbox.Publish) []*postbox.Publish {
 	fresh := make([]*postbox.Publish, 0, len(all))
 	for _, p := range all {
-		if p.Used == nil {
+		if p.Used == nil && !p.Gone {
 			fresh = append(fresh, p)
 		}
 	}

@@ -91,6 +91,8 @@ func TestDatabaseAway(t *testing.T) {
 	w.agree(p)
 	fence := methods["FenceLanes"] // after it the lane may append no more
 	delete(methods, "FenceLanes")
+	begin := methods["NewEpoch"] // after it the store may connect no more
+	delete(methods, "NewEpoch")
 	for name, call := range methods {
 		if err := call(t.Context()); err != nil {
 			t.Errorf("%s, back: %v", name, err)
@@ -101,6 +103,9 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	if err := l.Append(t.Context(), batch(w.publish("alice", "bob", "z"))); !errors.Is(err, errFenced) {
 		t.Errorf("Append, fenced: %v", err)
+	}
+	if err := begin(t.Context()); err != nil {
+		t.Errorf("NewEpoch, back: %v", err)
 	}
 	w.audit(2)
 }

@@ -21,6 +21,7 @@ type columns struct {
 	expires                           pq.Int64Array
 	packets, qos, offsets, lengths    pq.Int32Array
 	entryLog, entryRank, entryMessage pq.Int32Array
+	wills                             pq.Int32Array // places of the messages that were wills
 	digests, bodies                   []byte
 	keyed                             bool
 	index                             map[int64]int32 // log to its place in logs
@@ -39,6 +40,7 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	cutText := func() pq.StringArray { s := texts[:0:n]; texts = texts[n:]; return s }
 	c.ids, c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText(), cutText()
 	c.expires = make(pq.Int64Array, 0, n)
+	c.wills = pq.Int32Array{}
 	size := 0
 	for _, p := range publishes {
 		size += len(p.Message.Body)
@@ -104,6 +106,9 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.bodies = append(c.bodies, m.Body...)
 	c.digests = append(c.digests, p.Digest[:]...)
 	c.keyed = c.keyed || m.Key != ""
+	if p.Will {
+		c.wills = append(c.wills, number)
+	}
 }
 
 func (c *columns) entry(log, rank, message int32) {

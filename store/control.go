@@ -50,16 +50,44 @@ func tell(ctx context.Context, tx *sqlx.Tx, kind ControlKind, user postbox.UserI
 	return away("notify the servers", err)
 }
 
-// WatchControl calls handle for every control event from now on, in order,
+// ControlWatch hears of the control events that were not there yet when it was
+// made. It is used by one goroutine at a time.
+type ControlWatch struct {
+	store   *Store
+	last    int64          // the highest id so far
+	handled map[int64]bool // of the last ids
+}
+
+// WatchControl begins to watch. Whoever reads accounts afterwards misses nothing
+// that happens to them: Run tells.
+func (s *Store) WatchControl(ctx context.Context) (*ControlWatch, error) {
+	w := &ControlWatch{store: s, handled: make(map[int64]bool)}
+	events, err := s.controlAfter(ctx, 0)
+	w.handle(events, func(ControlEvent) {})
+	return w, err
+}
+
+// handle passes on what it has not seen before.
+func (w *ControlWatch) handle(events []ControlEvent, f func(ControlEvent)) {
+	for _, e := range events {
+		if !w.handled[e.ID] {
+			f(e)
+		}
+		w.handled[e.ID] = true
+		w.last = max(w.last, e.ID)
+	}
+	maps.DeleteFunc(w.handled, func(id int64, _ bool) bool { return id <= w.last-controlOverlap })
+}
+
+// Run calls handle for every event, in the order in which they become visible,
 // until ctx ends. It survives the loss of the database.
-func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) error {
+func (w *ControlWatch) Run(ctx context.Context, handle func(ControlEvent)) error {
+	s := w.store
 	dsn, err := withSettings(s.options.URL, connectionSettings)
 	if err != nil {
 		return err
 	}
-	handled := make(map[int64]bool) // of the last ids
-	last, known := int64(0), false
-	listener := pq.NewListener(dsn, 100*time.Millisecond, time.Second, nil)
+	listener := pq.NewDialListener(newDialer(patienceOf(dsn)), dsn, 100*time.Millisecond, time.Second, nil)
 	defer listener.Close()
 	// Listen waits for the database; the polls go on meanwhile.
 	listening := make(chan error, 1)
@@ -67,16 +95,8 @@ func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) err
 	tick := time.NewTicker(controlPoll)
 	defer tick.Stop()
 	for {
-		if events, err := s.controlAfter(ctx, last-controlOverlap); err == nil {
-			for _, e := range events {
-				if known && !handled[e.ID] {
-					handle(e)
-				}
-				handled[e.ID] = true
-				last = max(last, e.ID)
-			}
-			known = true
-			maps.DeleteFunc(handled, func(id int64, _ bool) bool { return id <= last-controlOverlap })
+		if events, err := s.controlAfter(ctx, w.last-controlOverlap); err == nil {
+			w.handle(events, handle)
 		}
 		select {
 		case <-ctx.Done():
@@ -87,6 +107,10 @@ func (s *Store) WatchControl(ctx context.Context, handle func(ControlEvent)) err
 			}
 		case <-listener.Notify:
 		case <-tick.C:
+			// A listener that hears nothing cannot tell a quiet day from a dead
+			// connection: it gives up one that does not even hear this. That it
+			// cannot be said is noticed by the next poll.
+			_, _ = s.db.ExecContext(ctx, `SELECT pg_notify($1, '')`, controlChannel)
 		}
 	}
 }

@@ -16,35 +16,39 @@ import (
 const atOnce = time.Second
 
 // watch watches control events until the end of the test. It returns when the
-// watch has begun and all that was before it is past.
+// watcher listens.
 func (w *world) watch(s *store.Store) <-chan store.ControlEvent {
 	w.t.Helper()
+	control := w.control(s)
 	events := make(chan store.ControlEvent, 100)
+	w.run(control, events)
+	w.waitFor("the watcher", listening, 1)
+	return events
+}
+
+func (w *world) control(s *store.Store) *store.ControlWatch {
+	w.t.Helper()
+	c, err := s.WatchControl(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+// run runs a watch until the end of the test.
+func (w *world) run(c *store.ControlWatch, events chan<- store.ControlEvent) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- s.WatchControl(ctx, func(e store.ControlEvent) { events <- e }) }()
+	go func() { done <- c.Run(ctx, func(e store.ControlEvent) { events <- e }) }()
 	w.t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Error(err)
 		}
 	})
-	w.waitFor("the watcher", listening, 1)
-	for {
-		w.exec(`WITH said AS (INSERT INTO postbox.control (kind, user_id) VALUES ('test', 0)) SELECT pg_notify('postbox_control', '')`)
-		select {
-		case <-events:
-			w.exec(`INSERT INTO postbox.control (kind, user_id) VALUES ('begin', 0)`)
-			w.exec(`SELECT pg_notify('postbox_control', '')`)
-			for w.next(events, 10*time.Second).Kind == "test" {
-			}
-			return events
-		case <-time.After(100 * time.Millisecond): // it may have come before the watch
-		}
-	}
 }
 
-const listening = `count(*) = $1 FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN %'`
+const listening = `count(*) = $1 FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'LISTEN %' AND state = 'idle'`
 
 // next waits for one event.
 func (w *world) next(events <-chan store.ControlEvent, within time.Duration) store.ControlEvent {
@@ -62,6 +66,37 @@ func (w *world) disable(name postbox.User, disabled bool) {
 	w.t.Helper()
 	if err := w.store.SetDisabled(w.t.Context(), name, disabled); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// What happens between the beginning of a watch and its first look is noticed,
+// also when it was begun before and becomes visible only then.
+func TestControlBeforeTheFirstLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob", "carol")
+	w.disable("carol", true) // before the watch: not its business
+	tx, err := w.store.DB().BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(`INSERT INTO postbox.control (kind, user_id) VALUES ('disabled', $1)`, w.ids["alice"]); err != nil {
+		t.Fatal(err)
+	}
+	w.disable("carol", false)
+	control := w.control(w.open(w.url))
+	w.disable("bob", true)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	events := make(chan store.ControlEvent, 100)
+	w.run(control, events)
+	var got []postbox.UserID
+	for range 2 {
+		got = append(got, w.next(events, 10*time.Second).User)
+	}
+	if diff := cmp.Diff([]postbox.UserID{w.ids["alice"], w.ids["bob"]}, got); diff != "" || len(events) > 0 {
+		t.Errorf("%d more, -want +got:\n%s", len(events), diff)
 	}
 }
 
@@ -161,17 +196,17 @@ func TestControlIsFoundWithoutANotification(t *testing.T) {
 	}
 }
 
-// The watch begins when the database comes, and ends with its context also
-// while there is none.
+// The watch ends with its context also while there is no database.
 func TestControlWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	wire, url := newWire(t, w.url)
 	s := w.open(url)
+	control := w.control(s)
 	wire.close()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- s.WatchControl(ctx, func(store.ControlEvent) {}) }()
+	go func() { done <- control.Run(ctx, func(store.ControlEvent) {}) }()
 	if err := s.Ping(t.Context()); !errors.Is(err, postbox.ErrUnavailable) {
 		t.Errorf("the database is there: %v", err)
 	}

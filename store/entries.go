@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"postbox"
@@ -11,7 +12,7 @@ import (
 // Head is the number of the last entry of a user's inbox; zero if it is empty.
 func (s *Store) Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq, error) {
 	var head postbox.InboxSeq
-	err := s.db.GetContext(ctx, &head, `SELECT head FROM postbox.logs WHERE id = $1`, user)
+	err := s.db.GetContext(ctx, &head, `SELECT head FROM postbox.heads WHERE id = $1`, user)
 	return head, away("read the head of an inbox", err)
 }
 
@@ -55,23 +56,56 @@ func (r *entryRow) entry(user postbox.UserID) (*postbox.Entry, error) {
 	}, nil
 }
 
+// pageBytes is how much body one page holds, in bytes: with its first entry it
+// may be more.
+const pageBytes = 128 << 10
+
 // Entries reads at most limit entries of an inbox after `after` and up to
-// `upTo`, in order. They show the present state of their messages.
+// `upTo`, in order: fewer when they are large, none only if there are none.
+// They show the present state of their messages.
 func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
-	const read = `
-		SELECT i.inbox_seq, i.kind, m.id, m.conversation_id, m.seq, m.sender_id, f.name AS from_name,
-		       t.name AS to_name, c.room, m.sent_at, m.content_type, m.ref, m.device, m.idempotency_key,
-		       m.expires_at, m.edited_at, m.retracted_at, m.body
-		  FROM (SELECT inbox_seq, kind, conversation_id, seq FROM postbox.inbox
-		         WHERE user_id = $1 AND inbox_seq > $2 AND inbox_seq <= $3
-		         ORDER BY inbox_seq LIMIT $4) i
-		  JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.seq
-		  JOIN postbox.conversations c ON c.id = i.conversation_id
-		  JOIN postbox.users f ON f.id = m.sender_id
-		  LEFT JOIN postbox.users t ON t.id = CASE WHEN c.user_low = m.sender_id THEN c.user_high ELSE c.user_low END
-		 ORDER BY i.inbox_seq`
+	entries, err := s.page(ctx, user, after, min(upTo, after+postbox.InboxSeq(limit)))
+	if err != nil || len(entries) > 0 || upTo-after <= postbox.InboxSeq(limit) {
+		return entries, err
+	}
+	// Retention has removed a stretch.
+	const next = `SELECT inbox_seq FROM postbox.inbox WHERE user_id = $1 AND inbox_seq > $2 AND inbox_seq <= $3 ORDER BY inbox_seq LIMIT 1`
+	var first postbox.InboxSeq
+	switch err := s.db.GetContext(ctx, &first, next, user, after, upTo); {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, away("read an inbox", err)
+	}
+	return s.page(ctx, user, first-1, min(upTo, first-1+postbox.InboxSeq(limit)))
+}
+
+// readPage reads a short range of numbers, of which it takes what fits. A range
+// with an open end and a LIMIT would leave it to the planner's guesses whether
+// all that a device has before it is read and sorted for each page; so would a
+// plain join whether all messages are.
+const readPage = `
+	SELECT p.inbox_seq, p.kind, p.id, p.conversation_id, p.seq, p.sender_id, f.name AS from_name,
+	       t.name AS to_name, c.room, p.sent_at, p.content_type, p.ref, p.device, p.idempotency_key,
+	       p.expires_at, p.edited_at, p.retracted_at, p.body
+	  FROM (SELECT i.inbox_seq, i.kind, i.conversation_id, i.seq,
+	               m.id, m.sender_id, m.sent_at, m.content_type, m.ref, m.device, m.idempotency_key,
+	               m.expires_at, m.edited_at, m.retracted_at, m.body,
+	               sum(octet_length(m.body)) OVER (ORDER BY i.inbox_seq) - octet_length(m.body) AS before
+	          FROM postbox.inbox i
+	          JOIN LATERAL (SELECT * FROM postbox.messages
+	                         WHERE conversation_id = i.conversation_id AND seq = i.seq OFFSET 0) m ON true
+	         WHERE i.user_id = $1 AND i.inbox_seq > $2 AND i.inbox_seq <= $3) p
+	  JOIN postbox.conversations c ON c.id = p.conversation_id
+	  JOIN postbox.users f ON f.id = p.sender_id
+	  LEFT JOIN postbox.users t ON t.id = CASE WHEN c.user_low = p.sender_id THEN c.user_high ELSE c.user_low END
+	 WHERE p.before < $4
+	 ORDER BY p.inbox_seq`
+
+// page reads the entries of a short range of numbers.
+func (s *Store) page(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq) ([]*postbox.Entry, error) {
 	var rows []entryRow
-	if err := s.db.SelectContext(ctx, &rows, read, user, after, upTo, limit); err != nil {
+	if err := s.db.SelectContext(ctx, &rows, readPage, user, after, upTo, pageBytes); err != nil {
 		return nil, away("read an inbox", err)
 	}
 	entries := make([]*postbox.Entry, len(rows))

@@ -41,29 +41,46 @@ func away(doing string, err error) error {
 }
 
 // isAway tells errors of the connection and of the server's state from errors
-// of the statement (PostgreSQL's errcodes appendix).
+// that would come again with the same data.
 func isAway(err error) bool {
 	var pe *pq.Error
 	if errors.As(err, &pe) {
-		switch pe.Code.Class() {
-		case "08", // connection exception
-			"53", // insufficient resources: disk full, out of memory, too many connections
-			"57", // operator intervention: shutdown, crash, timeout, not yet started
-			"58", // system error: I/O
-			"40": // rollback: deadlock, serialization
-			return true
-		}
-		switch pe.Code {
-		case "25006", // read-only transaction: a standby after a failover
-			"55P03",                   // lock not available in time
-			"28000", "28P01", "3D000": // not let in, for now: passwords change, databases are restored
-			return true
-		}
-		return pe.Severity == "FATAL" || pe.Severity == "PANIC"
+		return pe.Severity == "FATAL" || pe.Severity == "PANIC" || !ofTheData(pe.Code)
 	}
 	var ne net.Error
 	var se syscall.Errno
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, errStandby) || errors.Is(err, postbox.ErrUnavailable) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, os.ErrDeadlineExceeded) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) || errors.As(err, &se)
+}
+
+// ofTheData reports whether an error is of what was to be stored, by its class
+// in PostgreSQL's errcodes appendix. All others say something of the server, of
+// its disk, its rights, its schema: a message must wait until that is mended,
+// and not be refused.
+func ofTheData(code pq.ErrorCode) bool {
+	switch code.Class() {
+	case "21", // cardinality
+		"22", // data
+		"23", // integrity constraint
+		"54", // program limit, as of an index row
+		"P0", // raised by a function or trigger
+		"PB": // raised by ours
+		return true
+	}
+	return code == "XX000" // a fault in PostgreSQL, which waiting may not mend
+}
+
+// Passes reports whether the error of a database that cannot be used may go
+// away by itself: it starts, recovers, has no connection free. Not so when it
+// does not let us in, or is not the one that was meant.
+func Passes(err error) bool {
+	var pe *pq.Error
+	if errors.As(err, &pe) {
+		switch pe.Code.Class() {
+		case "28", "3D", "3F", "42", "0A", "0P":
+			return false
+		}
+	}
+	return isAway(err)
 }

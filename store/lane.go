@@ -22,6 +22,8 @@ var laneSettings = map[string]string{
 	"enable_hashjoin":  "off",
 	"enable_mergejoin": "off",
 	"plan_cache_mode":  "force_generic_plan",
+	// What a lane waits for nothing can take the place of.
+	"statement_timeout": "30000",
 }
 
 // Lane is the database side of one writer: a connection of its own, and the
@@ -61,7 +63,7 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	if err != nil {
 		return nil, err
 	}
-	db, err := open(dsn, s.lineage)
+	db, err := open(dsn, s.lineage, patienceOf(dsn))
 	if err != nil {
 		return nil, fmt.Errorf("open lane %d: %w", id, err)
 	}

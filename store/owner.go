@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -16,39 +15,73 @@ const ownerLock = 0x706f7374626f78 // "postbox"
 // ErrOwned says that another server uses this database.
 var ErrOwned = errors.New("another postbox server uses this database: stop it first, or give this one its own database")
 
+// Owner holds the database for one server. Its methods are not safe for
+// concurrent use.
+type Owner struct {
+	store *Store
+	conn  *sql.Conn // that holds the lock; nil: it was lost
+}
+
 // Own takes the database for this server, so that a second one is refused. The
 // lock is held by a connection of its own; closing it gives the database free.
-// If that connection is lost, the fences of the lanes still keep two servers
+// While that connection is lost, the fences of the lanes still keep two servers
 // from writing at once.
-func (s *Store) Own(ctx context.Context) (io.Closer, error) {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return nil, away("take the database", err)
-	}
+func (s *Store) Own(ctx context.Context) (*Owner, error) {
+	o := &Owner{store: s}
 	// PostgreSQL notices a moment later that an owner has gone.
 	for tries := 20; ; tries-- {
-		var got bool
-		if err := conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(ownerLock)).Scan(&got); err != nil {
-			_ = conn.Close()
-			return nil, away("take the database", err)
+		err := o.take(ctx)
+		if !errors.Is(err, ErrOwned) || tries == 0 {
+			return o, err
 		}
-		if got {
-			return owner{conn}, nil
+		select {
+		case <-ctx.Done():
+			return o, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
 		}
-		if tries == 0 {
-			_ = conn.Close()
-			return nil, ErrOwned
-		}
-		time.Sleep(100 * time.Millisecond)
 	}
 }
 
-// owner is the connection that holds the lock.
-type owner struct{ conn *sql.Conn }
+// take connects and takes the lock.
+func (o *Owner) take(ctx context.Context) error {
+	conn, err := o.store.db.Conn(ctx)
+	if err != nil {
+		return away("take the database", err)
+	}
+	var got bool
+	err = conn.QueryRowContext(ctx, `SELECT pg_try_advisory_lock($1)`, int64(ownerLock)).Scan(&got)
+	switch {
+	case err != nil:
+		_ = conn.Close()
+		return away("take the database", err)
+	case !got:
+		_ = conn.Close()
+		return ErrOwned
+	}
+	o.conn = conn
+	return nil
+}
+
+// Keep takes the lock again if its connection was lost. ErrOwned may then mean
+// another server, or that PostgreSQL has not noticed yet that we have gone.
+func (o *Owner) Keep(ctx context.Context) error {
+	if o.conn != nil {
+		if _, err := o.conn.ExecContext(ctx, `SELECT 1`); err == nil {
+			return nil
+		}
+		_ = o.Close()
+	}
+	return o.take(ctx)
+}
 
 // Close ends the connection, and the lock with it: the pool would keep both.
-func (o owner) Close() error {
+func (o *Owner) Close() error {
+	if o.conn == nil {
+		return nil
+	}
 	err := o.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = o.conn.Close()
+	o.conn = nil
 	if errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) {
 		return nil
 	}

@@ -27,7 +27,7 @@ func TestMakeConversations(t *testing.T) {
 	if diff := cmp.Diff(made, again); err != nil || diff != "" {
 		t.Errorf("again: %v, -want +got:\n%s", err, diff)
 	}
-	if n := w.number(`SELECT count(*) FROM postbox.conversations c JOIN postbox.logs l ON l.id = c.id WHERE l.head = 0`); n != 3 {
+	if n := w.number(`SELECT count(*) FROM postbox.conversations c JOIN postbox.heads l ON l.id = c.id WHERE l.head = 0`); n != 3 {
 		t.Errorf("%d conversations with a log", n)
 	}
 	// Numbers of users and of conversations never meet: they share a table.

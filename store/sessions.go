@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/lib/pq"
@@ -19,6 +18,7 @@ type Session struct {
 	Known         postbox.MessageID // the device knows that its messages up to here are stored
 	Present       bool              // it was there before this connection
 	Subscriptions []Subscription
+	Wills         []Will // of the device's earlier connections, due now
 }
 
 // Subscription is one filter of a session.
@@ -39,12 +39,14 @@ type SessionRequest struct {
 	Life     time.Duration // after the connection ends; zero asks for none
 	Clean    bool          // start anew
 	Limit    int           // devices of a user: the longest disconnected is forgotten
+	Will     *Will         // of the connection; nil if none
 }
 
 // OpenSession finds or makes a device's session. With Clean an old one is
 // forgotten first; with a Life of zero and no old session none is made, and
 // Device is zero. An old session keeps going on a connection that asks for no
-// life: it then ends with that connection.
+// life: it then ends with that connection. The will is stored with the session,
+// and also without one.
 func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, error) {
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
@@ -57,16 +59,23 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		Epoch   postbox.Epoch    `db:"epoch"`
 		Known   string           `db:"known_id"`
 		Expired bool             `db:"expired"`
+		Willed  bool             `db:"willed"`
 	}
 	const find = `
-		SELECT id, cursor, epoch, known_id,
-		       coalesce(disconnected_at + expires_after * interval '1 second' < now(), false) AS expired
-		  FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE`
-	err = tx.GetContext(ctx, &old, find, r.User, r.ClientID)
-	found := err == nil
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		SELECT coalesce(d.id, 0) AS id, coalesce(d.cursor, -1) AS cursor, coalesce(d.epoch, '') AS epoch,
+		       coalesce(d.known_id, '00000000-0000-0000-0000-000000000000') AS known_id,
+		       coalesce(d.disconnected_at + d.expires_after * interval '1 second' < now(), false) AS expired,
+		       EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2 AND w.id <> $3) AS willed
+		  FROM (VALUES (1)) AS always (one)
+		  LEFT JOIN LATERAL (SELECT * FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE) d ON true`
+	var will postbox.MessageID
+	if r.Will != nil {
+		will = r.Will.ID
+	}
+	if err := tx.GetContext(ctx, &old, find, r.User, r.ClientID, will.String()); err != nil {
 		return Session{}, away("open session", err)
 	}
+	found := old.ID != 0
 	if found && (r.Clean || old.Expired) {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM postbox.devices WHERE id = $1`, old.ID); err != nil {
 			return Session{}, away("forget session", err)
@@ -80,12 +89,11 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		if session.Known, err = postbox.ParseMessageID(old.Known); err != nil {
 			return Session{}, err
 		}
-		const touch = `UPDATE postbox.devices SET connected_at = now(), disconnected_at = NULL, expires_after = $2, protocol = $3 WHERE id = $1`
-		if _, err := tx.ExecContext(ctx, touch, old.ID, int64(r.Life/time.Second), r.Protocol); err != nil {
-			return Session{}, away("resume session", err)
-		}
-		const filters = `SELECT filter, qos, no_local, raw, identifier FROM postbox.subscriptions WHERE device_id = $1 ORDER BY filter`
-		if err := tx.SelectContext(ctx, &session.Subscriptions, filters, old.ID); err != nil {
+		const touch = `
+			WITH touched AS (
+				UPDATE postbox.devices SET connected_at = now(), disconnected_at = NULL, expires_after = $2, protocol = $3 WHERE id = $1)
+			SELECT filter, qos, no_local, raw, identifier FROM postbox.subscriptions WHERE device_id = $1 ORDER BY filter`
+		if err := tx.SelectContext(ctx, &session.Subscriptions, touch, old.ID, int64(r.Life/time.Second), r.Protocol); err != nil {
 			return Session{}, away("resume session", err)
 		}
 	case r.Life > 0:
@@ -101,6 +109,16 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 			return Session{}, err
 		}
 	}
+	if old.Willed {
+		if session.Wills, err = settleWills(ctx, tx, r.User, r.ClientID, will, session.Present); err != nil {
+			return Session{}, err
+		}
+	}
+	if r.Will != nil {
+		if err := addWill(ctx, tx, r.User, r.ClientID, r.Will); err != nil {
+			return Session{}, err
+		}
+	}
 	return session, away("open session", tx.Commit())
 }
 
@@ -109,12 +127,17 @@ type execer interface {
 }
 
 // forgetExcess forgets the longest disconnected devices of a user beyond limit.
+// Their wills are due.
 func forgetExcess(ctx context.Context, tx execer, user postbox.UserID, limit int) error {
 	const forget = `
-		DELETE FROM postbox.devices WHERE id IN (
-			SELECT id FROM postbox.devices WHERE user_id = $1
-			 ORDER BY disconnected_at DESC NULLS FIRST, connected_at DESC OFFSET $2)
-		   AND disconnected_at IS NOT NULL`
+		WITH forgotten AS (
+			DELETE FROM postbox.devices WHERE id IN (
+				SELECT id FROM postbox.devices WHERE user_id = $1
+				 ORDER BY disconnected_at DESC NULLS FIRST, connected_at DESC OFFSET $2)
+			   AND disconnected_at IS NOT NULL
+			RETURNING user_id, client_id)
+		UPDATE postbox.wills w SET due_at = now() FROM forgotten f
+		 WHERE w.user_id = f.user_id AND w.client_id = f.client_id AND w.due_at > now()`
 	_, err := tx.ExecContext(ctx, forget, user, limit)
 	return away("forget devices", err)
 }
@@ -133,9 +156,16 @@ func (s *Store) CloseSession(ctx context.Context, device postbox.DeviceID, life 
 }
 
 // DisconnectAll notes, at the start of the only server, that no device is
-// connected: a server that was killed could not.
+// connected: a server that was killed could not. Their wills become due, after
+// their delays or with their sessions, from now.
 func (s *Store) DisconnectAll(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, `UPDATE postbox.devices SET disconnected_at = now() WHERE disconnected_at IS NULL`)
+	const note = `
+		WITH released AS (
+			UPDATE postbox.wills w SET due_at = now() + interval '1 second' * least(w.delay, coalesce(
+			       (SELECT d.expires_after FROM postbox.devices d WHERE d.user_id = w.user_id AND d.client_id = w.client_id), 0))
+			 WHERE w.due_at IS NULL)
+		UPDATE postbox.devices SET disconnected_at = now() WHERE disconnected_at IS NULL`
+	_, err := s.db.ExecContext(ctx, note)
 	return away("note that no device is connected", err)
 }
 

@@ -8,7 +8,9 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"time"
@@ -41,12 +43,18 @@ var connectionSettings = map[string]string{
 	"connect_timeout":                     "5",
 	"client_encoding":                     "UTF8",
 	"synchronous_commit":                  "on",
-	"statement_timeout":                   "30000",
+	"default_transaction_isolation":       "read committed", // postbox.append rests on it
+	"statement_timeout":                   "10000",
 	"lock_timeout":                        "10000",
 	"idle_in_transaction_session_timeout": "60000",
 	"timezone":                            "UTC",
-	"search_path":                         "pg_catalog",
-	"jit":                                 "off",
+	// PostgreSQL must notice that a server's machine has gone: until then its
+	// lock on the database would keep the next one out.
+	"tcp_keepalives_idle":     "20",
+	"tcp_keepalives_interval": "5",
+	"tcp_keepalives_count":    "3",
+	"search_path":             "pg_catalog",
+	"jit":                     "off",
 }
 
 // Open makes the pool. It does not wait for the database: see Ping.
@@ -59,7 +67,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	l := &lineage{replaced: o.Replaced}
-	db, err := open(dsn, l)
+	db, err := open(dsn, l, patienceOf(dsn))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -72,8 +80,25 @@ func Open(o Options) (*Store, error) {
 // Close ends all connections of the pool.
 func (s *Store) Close() error { return s.db.Close() }
 
-// DB is the pool itself, for migrations.
+// DB is the pool itself.
 func (s *Store) DB() *sqlx.DB { return s.db }
+
+// Migrating gives f connections that wait as long as a statement takes: a
+// migration may rewrite a large table.
+func (s *Store) Migrating(f func(*sql.DB) error) error {
+	settings := maps.Clone(connectionSettings)
+	settings["statement_timeout"] = "0"
+	dsn, err := withSettings(s.options.URL, settings)
+	if err != nil {
+		return err
+	}
+	db, err := open(dsn, s.lineage, 0)
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	defer db.Close()
+	return f(db.DB)
+}
 
 // Ping asks the database whether it is there and may be written to.
 func (s *Store) Ping(ctx context.Context) error {

@@ -62,7 +62,7 @@ func TestUsers(t *testing.T) {
 	if diff := cmp.Diff([]postbox.User{"alice", "bob", "load2"}, names); err != nil || diff != "" {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}
-	if n := w.number(`SELECT count(*) FROM postbox.users u JOIN postbox.logs l ON l.id = u.id AND l.head = 0`); n != 4 {
+	if n := w.number(`SELECT count(*) FROM postbox.users u JOIN postbox.heads l ON l.id = u.id AND l.head = 0`); n != 4 {
 		t.Errorf("%d users have an inbox", n)
 	}
 }

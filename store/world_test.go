@@ -130,11 +130,17 @@ func (w *world) persist(l *store.Lane, b *postbox.Batch) error {
 // entries reads a whole inbox.
 func (w *world) entries(user postbox.User) []*postbox.Entry {
 	w.t.Helper()
-	all, err := w.store.Entries(w.t.Context(), w.ids[user], 0, 1<<40, 1<<20)
-	if err != nil {
-		w.t.Fatal(err)
+	var all []*postbox.Entry
+	for after := postbox.InboxSeq(0); ; after = all[len(all)-1].InboxSeq {
+		page, err := w.store.Entries(w.t.Context(), w.ids[user], after, 1<<40, 500)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return all
+		}
+		all = append(all, page...)
 	}
-	return all
 }
 
 func bodies(entries []*postbox.Entry) []string {
@@ -179,7 +185,7 @@ func (w *world) audit(messages int) {
 			SELECT count(*) FROM (SELECT seq, row_number() OVER (PARTITION BY conversation_id ORDER BY seq) AS n FROM postbox.messages) m
 			 WHERE seq <> n`,
 		"a head beside its log": `
-			SELECT count(*) FROM postbox.logs l
+			SELECT count(*) FROM postbox.heads l
 			 WHERE head <> (SELECT count(*) FROM postbox.inbox i WHERE i.user_id = l.id)
 			             + (SELECT count(*) FROM postbox.messages m WHERE m.conversation_id = l.id)`,
 		"a sender without the own copy": `

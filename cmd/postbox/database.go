@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +44,7 @@ func openDatabase(ctx context.Context, g *globals) (*database, error) {
 		d.close()
 		return nil, fmt.Errorf("the database cannot be used: %w", err)
 	}
-	if err := schema.Migrate(ctx, st.DB().DB); err != nil {
+	if err := st.Migrating(func(db *sql.DB) error { return schema.Migrate(ctx, db) }); err != nil {
 		d.close()
 		return nil, err
 	}

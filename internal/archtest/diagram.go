@@ -43,6 +43,7 @@ var building = map[string]room{
 	"postbox/internal/embedpg":         {floor: 1},
 
 	"postbox/internal/archtest": {floor: 4, proof: true},
+	"postbox/internal/mqtttest": {floor: 4, proof: true},
 	"postbox/internal/pgtest":   {floor: 4, proof: true},
 	"postbox/internal/proof":    {floor: 4, proof: true},
 }

@@ -11,10 +11,12 @@ import (
 )
 
 // Pauses before a dead postmaster is started again: doubled each time, and back
-// to the first after it has lived for a while.
+// to the first after it has lived for a while. The last is what a database that
+// will not start costs, and what one that is killed again and again keeps its
+// clients waiting.
 const (
 	firstPause = 100 * time.Millisecond
-	lastPause  = 30 * time.Second
+	lastPause  = 2 * time.Second
 	longLife   = time.Minute
 )
 

@@ -92,9 +92,14 @@ func TestRestartsWithGrowingPauses(t *testing.T) {
 	if err := syscall.Kill(s.Pid(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "three attempts, the pause doubled each time", func() bool {
+	eventually(t, "six attempts, the pause doubled each time up to the longest", func() bool {
 		text := log.String()
-		return strings.Contains(text, "pause=200ms") && strings.Contains(text, "pause=400ms") && strings.Contains(text, "pause=800ms")
+		for _, pause := range []string{"200ms", "400ms", "800ms", "1.6s", "2s"} {
+			if !strings.Contains(text, "pause="+pause) {
+				return false
+			}
+		}
+		return strings.Count(text, "pause=2s") > 1
 	})
 	if s.Pid() != 0 {
 		t.Errorf("pid %d without a postmaster", s.Pid())

@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -11,16 +10,32 @@ import (
 
 // Gate stands before a PostgreSQL on a unix socket and serves it on a TCP
 // port. Closed, it is a database that is away: connections end, new ones are
-// refused.
+// refused. Silent, it is a network that swallows everything.
 type Gate struct {
 	// URL is that of the database behind the gate.
 	URL string
 
-	socket string
-	wg     sync.WaitGroup
-	mu     sync.Mutex
-	closed bool
-	conns  map[net.Conn]struct{}
+	wg      sync.WaitGroup
+	mu      sync.Mutex // guards the fields below
+	socket  string
+	state   gateState
+	changed chan struct{} // closed and replaced with each change of state
+	pairs   map[*gated]struct{}
+	cutter  *Cutter
+}
+
+type gateState int
+
+const (
+	gateOpen gateState = iota
+	gateClosed
+	gateSilent
+)
+
+// gated is one connection through a gate.
+type gated struct {
+	client, server net.Conn
+	dead           bool // swallows everything, for good; the gate's mu guards it
 }
 
 // StartGate puts an open gate before the database of a lib/pq URL with a unix
@@ -36,7 +51,7 @@ func StartGate(t testing.TB, database string) *Gate {
 		t.Fatal(err)
 	}
 	q := u.Query()
-	g := &Gate{socket: filepath.Join(q.Get("host"), ".s.PGSQL."+q.Get("port")), conns: map[net.Conn]struct{}{}}
+	g := &Gate{socket: socketOf(u), changed: make(chan struct{}), pairs: map[*gated]struct{}{}}
 	q.Del("host")
 	q.Del("port")
 	q.Set("sslmode", "disable")
@@ -59,42 +74,166 @@ func StartGate(t testing.TB, database string) *Gate {
 	return g
 }
 
+// serve carries one connection. Neither side learns of the other's end while
+// the network is silent.
 func (g *Gate) serve(client net.Conn) {
 	defer client.Close()
-	server, err := net.Dial("unix", g.socket)
+	g.mu.Lock()
+	p := &gated{client: client, dead: g.state == gateSilent}
+	if g.state == gateClosed {
+		g.mu.Unlock()
+		return
+	}
+	g.pairs[p] = struct{}{}
+	socket, cutter := g.socket, g.cutter
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		delete(g.pairs, p)
+		g.mu.Unlock()
+	}()
+	if p.dead {
+		g.carry(p, nil, client)
+		return
+	}
+	if !cutter.await() {
+		return
+	}
+	server, err := net.Dial("unix", socket)
 	if err != nil {
 		return
 	}
 	defer server.Close()
 	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
+	p.server = server
+	gone := g.state == gateClosed
+	g.mu.Unlock()
+	if gone {
 		return
 	}
-	g.conns[client], g.conns[server] = struct{}{}, struct{}{}
-	g.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, way := range [][2]net.Conn{{server, client}, {client, server}} {
-		wg.Go(func() {
-			_, _ = io.Copy(way[0], way[1])
-			way[0].Close()
-			way[1].Close()
-		})
+	end := func() {
+		g.heal(p)
+		client.Close()
+		server.Close()
 	}
+	wg.Go(func() {
+		if cutter != nil {
+			cutter.forth(g, p)
+		} else {
+			g.carry(p, server, client)
+		}
+		end()
+	})
+	wg.Go(func() {
+		if cutter != nil {
+			cutter.back(p)
+		} else {
+			g.carry(p, client, server)
+		}
+		end()
+	})
 	wg.Wait()
+}
+
+// carry moves bytes until either side ends, and drops those of a dead pair.
+func (g *Gate) carry(p *gated, to, from net.Conn) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		g.mu.Lock()
+		dead := p.dead
+		g.mu.Unlock()
+		if dead {
+			continue
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// heal waits, at the end of a dead connection, until packets get through again.
+func (g *Gate) heal(p *gated) {
+	for {
+		g.mu.Lock()
+		wait := p.dead && g.state == gateSilent
+		changed := g.changed
+		g.mu.Unlock()
+		if !wait {
+			return
+		}
+		<-changed
+	}
+}
+
+// socketOf is the unix socket of a lib/pq URL.
+func socketOf(u *url.URL) string {
+	q := u.Query()
+	return filepath.Join(q.Get("host"), ".s.PGSQL."+q.Get("port"))
+}
+
+// Lead puts another database behind the gate, for connections from now on.
+func (g *Gate) Lead(t testing.TB, database string) {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
 	g.mu.Lock()
-	delete(g.conns, client)
-	delete(g.conns, server)
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	g.socket = socketOf(u)
+}
+
+// Through lets a cutter cut connections, those from now on.
+func (g *Gate) Through(c *Cutter) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cutter = c
+}
+
+func (g *Gate) become(s gateState) {
+	g.state = s
+	close(g.changed)
+	g.changed = make(chan struct{})
 }
 
 // Close ends all connections and lets no new one through.
 func (g *Gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = true
-	for c := range g.conns {
-		c.Close()
+	g.become(gateClosed)
+	g.cut()
+}
+
+// Cut ends all connections; new ones are let through.
+func (g *Gate) Cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut()
+}
+
+func (g *Gate) cut() {
+	for p := range g.pairs {
+		p.client.Close()
+		if p.server != nil {
+			p.server.Close()
+		}
+	}
+}
+
+// Silence swallows everything from now on: connections stay, new ones are
+// accepted, and nobody hears anything. Those there are then stay dead also when
+// the gate is opened again.
+func (g *Gate) Silence() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.become(gateSilent)
+	for p := range g.pairs {
+		p.dead = true
 	}
 }
 
@@ -102,5 +241,5 @@ func (g *Gate) Close() {
 func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.closed = false
+	g.become(gateOpen)
 }

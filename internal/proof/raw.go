@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -31,8 +32,16 @@ type RawConnect struct {
 	Anonymous bool
 	Clean     bool
 	Expiry    uint32 // session expiry in seconds, MQTT 5
+	KeepAlive uint16 // in seconds; 60 if zero
+	// ReceiveMaximum and MaximumPacket are announced if not zero, MQTT 5.
+	ReceiveMaximum uint16
+	MaximumPacket  uint32
+	// Narrow makes the kernels on both sides hold little of what the server
+	// sends, so that it soon feels a device that does not read.
+	Narrow bool
 	// Will topic and payload; no will without a topic.
 	WillTopic, WillBody string
+	WillDelay           uint32 // in seconds, MQTT 5
 }
 
 func appendText(b []byte, s string) []byte {
@@ -68,14 +77,22 @@ func (c RawConnect) packet() []byte {
 	if c.WillTopic != "" {
 		flags |= 0x04 | 1<<3
 	}
-	b := append(appendText(nil, name), c.Version, flags, 0, 60)
+	b := append(appendText(nil, name), c.Version, flags)
+	b = binary.BigEndian.AppendUint16(b, cmp.Or(c.KeepAlive, 60))
 	if c.Version == 5 {
-		b = binary.BigEndian.AppendUint32(append(b, 5, 0x11), c.Expiry)
+		p := binary.BigEndian.AppendUint32([]byte{0x11}, c.Expiry)
+		if c.ReceiveMaximum > 0 {
+			p = binary.BigEndian.AppendUint16(append(p, 0x21), c.ReceiveMaximum)
+		}
+		if c.MaximumPacket > 0 {
+			p = binary.BigEndian.AppendUint32(append(p, 0x27), c.MaximumPacket)
+		}
+		b = append(appendVarint(b, len(p)), p...)
 	}
 	b = appendText(b, c.ID)
 	if c.WillTopic != "" {
 		if c.Version == 5 {
-			b = append(b, 0)
+			b = binary.BigEndian.AppendUint32(append(b, 5, 0x18), c.WillDelay)
 		}
 		b = appendText(appendText(b, c.WillTopic), c.WillBody)
 	}
@@ -89,7 +106,7 @@ func (c RawConnect) packet() []byte {
 // The connection ends with the test.
 func DialRaw(t testing.TB, addr string, c RawConnect) (r *Raw, code byte, session bool) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	conn, err := c.dial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,6 +115,14 @@ func DialRaw(t testing.TB, addr string, c RawConnect) (r *Raw, code byte, sessio
 	r.Write(c.packet())
 	f := r.read(typeConnack)
 	return r, f.body[1], f.body[0]&1 == 1
+}
+
+func (c RawConnect) dial(addr string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	if c.Narrow {
+		dialer.Control = narrow
+	}
+	return dialer.Dial("tcp", addr)
 }
 
 // Write puts bytes on the wire.
@@ -134,6 +159,17 @@ func (r *Raw) Subscribe(filter string) byte {
 	r.Write(packet(8<<4|2, append(appendText(b, filter), 1)))
 	f := r.read(typeSuback)
 	return f.body[len(f.body)-1]
+}
+
+// Send sends a QoS 1 message and does not wait for its acknowledgement.
+func (r *Raw) Send(topic, body string) {
+	r.t.Helper()
+	r.id++
+	b := binary.BigEndian.AppendUint16(appendText(nil, topic), r.id)
+	if r.version == 5 {
+		b = append(b, 0)
+	}
+	r.Write(packet(typePublish<<4|1<<1, append(b, body...)))
 }
 
 // Publish sends a QoS 1 message and returns its acknowledgement.

@@ -70,7 +70,7 @@ func Holes(t testing.TB, db *sql.DB) []string {
 	            UNION ALL
 	            SELECT 'conversation', conversation_id, count(*), min(seq), max(seq)
 	              FROM postbox.messages GROUP BY conversation_id) x
-	      LEFT JOIN postbox.logs l ON l.id = x.id
+	      LEFT JOIN postbox.heads l ON l.id = x.id
 	     WHERE x.low <> 1 OR x.high <> x.n OR l.head IS DISTINCT FROM x.high`)
 }
 
@@ -80,7 +80,7 @@ func Devices(t testing.TB, db *sql.DB) []string {
 	return query(t, db, func(rows *sql.Rows) (text string, err error) { return text, rows.Scan(&text) },
 		`SELECT u.name || '/' || d.client_id || ' at ' || d.cursor || ' of ' || coalesce(l.head, 0)
 		        || CASE WHEN d.disconnected_at IS NULL THEN ', connected' ELSE ', gone since ' || d.disconnected_at END
-		   FROM postbox.devices d JOIN postbox.users u ON u.id = d.user_id LEFT JOIN postbox.logs l ON l.id = u.id
+		   FROM postbox.devices d JOIN postbox.users u ON u.id = d.user_id LEFT JOIN postbox.heads l ON l.id = u.id
 		  ORDER BY u.name, d.client_id`)
 }
 
@@ -88,7 +88,7 @@ func Devices(t testing.TB, db *sql.DB) []string {
 // number of each conversation.
 func Committed(db *sql.DB) (int, error) {
 	var n int
-	err := db.QueryRow(`SELECT coalesce(sum(l.head), 0) FROM postbox.conversations c JOIN postbox.logs l ON l.id = c.id`).Scan(&n)
+	err := db.QueryRow(`SELECT coalesce(sum(l.head), 0) FROM postbox.conversations c JOIN postbox.heads l ON l.id = c.id`).Scan(&n)
 	return n, err
 }
 

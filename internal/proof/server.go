@@ -270,16 +270,6 @@ func (s *Server) postmaster() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(first))
 }
 
-// PostmasterPID is the process id of the embedded PostgreSQL.
-func (s *Server) PostmasterPID() int {
-	s.t.Helper()
-	pid, err := s.postmaster()
-	if err != nil {
-		s.t.Fatalf("find the postmaster: %v", err)
-	}
-	return pid
-}
-
 // LogTail is the last lines of what the server logged.
 func (s *Server) LogTail(lines int) string {
 	log, err := os.ReadFile(s.log.Name())

@@ -1,21 +1,20 @@
 -- +goose Up
 
--- Every log (a user's inbox, a conversation) has one row here, which holds its
--- last number. Numbers come from this row, locked in the transaction that uses
--- them, and never from a sequence: a sequence's numbers become visible out of
--- commit order and leave holes. The table is hot: small rows, room on each
--- page for new versions (HOT), early vacuum.
+-- Every log (a user's inbox, a conversation) has one row here. Whoever appends
+-- to the log locks it and takes the number after the log's last entry, found by
+-- index. So numbers are never those of a sequence, which become visible out of
+-- commit order and leave holes; and nothing is updated for a message: a counter
+-- in the row would leave one dead version for each, which pile up, and are
+-- walked through, for as long as anybody keeps an old transaction open.
 CREATE SEQUENCE postbox.log_id;
 
 CREATE TABLE postbox.logs (
-    id         bigint PRIMARY KEY,
-    head       bigint NOT NULL DEFAULT 0,
-    stamped_at timestamptz NOT NULL DEFAULT 'epoch'
-) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
-        autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its last number.';
+    id    bigint PRIMARY KEY,
+    floor bigint NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its lock. The last number is in the view heads.';
 COMMENT ON COLUMN postbox.logs.id IS 'users.id of an inbox, conversations.id of a conversation; both from log_id.';
-COMMENT ON COLUMN postbox.logs.stamped_at IS 'Last sent_at of the log: time never decreases in it.';
+COMMENT ON COLUMN postbox.logs.floor IS 'Highest number of an entry that was deleted: it is not given again.';
 
 CREATE TABLE postbox.users (
     id                 bigint PRIMARY KEY DEFAULT nextval('postbox.log_id'),
@@ -151,6 +150,37 @@ CREATE TABLE postbox.inbox (
 );
 COMMENT ON TABLE postbox.inbox IS 'One narrow row per entry and user: kind 0 is the message (conversation_id, seq), others name their event.';
 
+CREATE VIEW postbox.heads AS
+SELECT l.id, greatest(l.floor,
+       (SELECT i.inbox_seq FROM postbox.inbox i WHERE i.user_id = l.id ORDER BY i.inbox_seq DESC LIMIT 1),
+       (SELECT m.seq FROM postbox.messages m WHERE m.conversation_id = l.id ORDER BY m.seq DESC LIMIT 1)) AS head
+  FROM postbox.logs l;
+COMMENT ON VIEW postbox.heads IS 'The last number of each inbox and conversation; 0 when it never had an entry.';
+
+-- A deleted entry's number is not given again, though it was the last.
+-- +goose StatementBegin
+CREATE FUNCTION postbox.keep_numbers() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'inbox' THEN
+        UPDATE postbox.logs l SET floor = g.last
+          FROM (SELECT user_id AS id, max(inbox_seq) AS last FROM gone GROUP BY user_id) g
+         WHERE l.id = g.id AND l.floor < g.last;
+    ELSE
+        UPDATE postbox.logs l SET floor = g.last
+          FROM (SELECT conversation_id AS id, max(seq) AS last FROM gone GROUP BY conversation_id) g
+         WHERE l.id = g.id AND l.floor < g.last;
+    END IF;
+    RETURN NULL;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION postbox.keep_numbers IS 'Trigger of inbox and messages: raises logs.floor to what was deleted.';
+CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.inbox
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
+CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
+
 CREATE TABLE postbox.devices (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id        bigint NOT NULL REFERENCES postbox.users ON DELETE CASCADE,
@@ -163,7 +193,6 @@ CREATE TABLE postbox.devices (
     disconnected_at timestamptz,
     expires_after  bigint NOT NULL,
     known_id       uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-    will           jsonb,
     CONSTRAINT devices_client_key UNIQUE (user_id, client_id)
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 500);
 COMMENT ON TABLE postbox.devices IS 'MQTT sessions. A device without a session has no row.';
@@ -182,6 +211,29 @@ CREATE TABLE postbox.subscriptions (
     PRIMARY KEY (device_id, filter)
 );
 COMMENT ON COLUMN postbox.subscriptions.raw IS 'Deliveries carry the sender''s bytes as payload (form=raw).';
+
+-- No foreign key to devices: a will outlives the session that it ends with, and
+-- a device without one has a will, too.
+CREATE TABLE postbox.wills (
+    id              uuid PRIMARY KEY,
+    user_id         bigint NOT NULL REFERENCES postbox.users ON DELETE CASCADE,
+    client_id       text NOT NULL,
+    delay           bigint NOT NULL,
+    due_at          timestamptz,
+    recipient       text NOT NULL,
+    expires_after   bigint NOT NULL,
+    idempotency_key text,
+    content_type    text,
+    ref             text,
+    body            bytea NOT NULL
+);
+COMMENT ON TABLE postbox.wills IS 'MQTT wills, from CONNECT until they are taken back or become messages: the same transaction deletes the will and inserts its message.';
+COMMENT ON COLUMN postbox.wills.id IS 'Of the message that it becomes.';
+COMMENT ON COLUMN postbox.wills.delay IS 'Seconds from the end of its connection, at most the life of the session.';
+COMMENT ON COLUMN postbox.wills.due_at IS 'NULL while its connection lives (or since its server was killed).';
+COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives; 0: for ever.';
+CREATE INDEX wills_device ON postbox.wills (user_id, client_id);
+CREATE INDEX wills_due ON postbox.wills (due_at, id) WHERE due_at IS NOT NULL;
 
 CREATE TABLE postbox.open_publishes (
     device_id  bigint NOT NULL REFERENCES postbox.devices ON DELETE CASCADE,

@@ -1,16 +1,21 @@
 -- +goose Up
 
 -- append stores one batch of one lane in one round trip. The order is: fence,
--- look for used idempotency keys, advance the logs (which locks them), insert.
+-- look for used idempotency keys, lock the logs, read their heads, insert. The
+-- heads are read by a statement of their own, which sees what the one who held
+-- the lock before has stored: READ COMMITTED is a must.
 -- If a key was used before, nothing is written and `taken` names the drafts
 -- (1-based); the caller answers these and calls again without them. A key that
 -- another server stores between the look and the insert breaks the unique
 -- index: all of the batch is rolled back, and the caller calls again.
 --
--- The logs are locked in the order of p_logs, which is ascending: the lane's
--- connection knows nested loops only, and the array is the outer side. Should
--- two transactions meet in another order all the same, PostgreSQL ends one of
--- them, and its caller calls again.
+-- A will leaves its table with the insert of its message. Those that are not
+-- there any more, because they were sent before or taken back, are named by
+-- `gone` in the same way.
+--
+-- The logs are locked in the order of their ids. Should two transactions meet in
+-- another order all the same, PostgreSQL ends one of them, and its caller calls
+-- again.
 --
 -- Numbers: the caller knows each draft's rank among those of the batch in its
 -- conversation and in each inbox; head + rank is its number. Bodies and
@@ -27,11 +32,12 @@ CREATE FUNCTION postbox.append(
     p_keyed boolean,
     i_log integer[], i_rank integer[], i_message integer[],
     o_device bigint[], o_packet integer[], o_message uuid[], o_digests bytea,
-    c_device bigint[], c_packet integer[],
-    OUT heads bigint[], OUT stamps bigint[], OUT taken integer[])
+    c_device bigint[], c_packet integer[], w_message integer[],
+    OUT heads bigint[], OUT stamps bigint[], OUT taken integer[], OUT gone integer[])
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_stamps timestamptz[];
+    v_locked bigint;
 BEGIN
     PERFORM 1 FROM postbox.lanes l WHERE l.id = p_lane AND l.incarnation = p_incarnation FOR SHARE;
     IF NOT FOUND THEN
@@ -39,6 +45,15 @@ BEGIN
     END IF;
 
     IF cardinality(m_id) > 0 THEN
+        IF cardinality(w_message) > 0 THEN
+            PERFORM 1 FROM unnest(w_message) AS u (message) JOIN postbox.wills w ON w.id = m_id[u.message]
+              ORDER BY w.id FOR UPDATE OF w;
+            SELECT array_agg(u.message) INTO gone FROM unnest(w_message) AS u (message)
+             WHERE NOT EXISTS (SELECT FROM postbox.wills w WHERE w.id = m_id[u.message]);
+            IF gone IS NOT NULL THEN
+                RETURN;
+            END IF;
+        END IF;
         IF p_keyed THEN
             SELECT array_agg(u.ord) INTO taken
               FROM unnest(m_key, m_slog) WITH ORDINALITY AS u (key, slog, ord)
@@ -49,16 +64,22 @@ BEGIN
             END IF;
         END IF;
 
-        WITH advanced AS (
-            UPDATE postbox.logs g SET head = g.head + u.n, stamped_at = greatest(g.stamped_at, p_now)
-              FROM unnest(p_logs, p_counts) AS u (id, n)
-             WHERE g.id = u.id
-            RETURNING g.id, g.head - u.n AS head, g.stamped_at)
-        SELECT array_agg(a.head ORDER BY a.id), array_agg(a.stamped_at ORDER BY a.id)
-          INTO heads, v_stamps FROM advanced a;
-        IF heads IS NULL OR cardinality(heads) <> cardinality(p_logs) THEN
+        PERFORM 1 FROM unnest(p_logs) AS u (id) JOIN postbox.logs l ON l.id = u.id
+          ORDER BY l.id FOR NO KEY UPDATE OF l;
+        GET DIAGNOSTICS v_locked = ROW_COUNT;
+        IF v_locked <> cardinality(p_logs) THEN
             RAISE EXCEPTION 'a log of the batch does not exist' USING ERRCODE = 'PB002';
         END IF;
+        -- A log is an inbox or a conversation, and nothing is found in the other.
+        SELECT array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord),
+               array_agg(greatest(p_now, m.sent_at) ORDER BY u.ord)
+          INTO heads, v_stamps
+          FROM unnest(p_logs) WITH ORDINALITY AS u (id, ord)
+          JOIN postbox.logs l ON l.id = u.id
+          LEFT JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
+                              WHERE e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
+          LEFT JOIN LATERAL (SELECT e.seq, e.sent_at FROM postbox.messages e
+                              WHERE e.conversation_id = u.id ORDER BY e.seq DESC LIMIT 1) m ON true;
 
         INSERT INTO postbox.messages (conversation_id, seq, sender_id, sender_inbox_seq, sent_at, id, expires_at,
                packet_id, qos, digest, idempotency_key, device, content_type, ref, body)
@@ -76,6 +97,10 @@ BEGIN
         SELECT p_logs[u.log], heads[u.log] + u.rank,
                p_logs[m_log[u.message]], heads[m_log[u.message]] + m_rank[u.message]
           FROM unnest(i_log, i_rank, i_message) AS u (log, rank, message);
+
+        IF cardinality(w_message) > 0 THEN
+            DELETE FROM postbox.wills w USING unnest(w_message) AS u (message) WHERE w.id = m_id[u.message];
+        END IF;
 
         SELECT array_agg((extract(epoch FROM s) * 1000)::bigint) INTO stamps FROM unnest(v_stamps) AS s;
     END IF;

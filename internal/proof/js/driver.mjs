@@ -1,7 +1,8 @@
 // Runs MQTT.js clients for the proofs: one JSON object per line on stdin says
 // what to do, one per line on stdout says what happened. The library is used
 // as it comes, at its default settings but for client id, session and
-// reconnect delay. The same lines drive the Go clients of ../driver.
+// reconnect delay, and that it tries again after a CONNACK that says "not now",
+// which it does not by itself. The same lines drive the Go clients of ../driver.
 import mqtt from 'mqtt'
 import { createInterface } from 'node:readline'
 
@@ -19,6 +20,7 @@ function connect(c) {
     password: c.password,
     clean: c.clean,
     reconnectPeriod: c.reconnect_ms,
+    reconnectOnConnackError: true,
   }
   if (c.version === 5 && c.expiry > 0) options.properties = { sessionExpiryInterval: c.expiry }
   const client = mqtt.connect(c.url, options)

@@ -1,0 +1,110 @@
+package mutants
+
+// All are the mutants that the model test must find.
+var All = []Mutant{
+	{"resend-rule-off", "a re-send is taken for new", []Edit{
+		{"hooks/resend.go", `if r := s.open[p.PacketID]; p.QoS == 2`, `if r := s.open[p.PacketID]; false && p.QoS == 2`},
+		{"hooks/resend.go", `if r := s.byID[p.PacketID]; dup`, `if r := s.byID[p.PacketID]; false && dup`},
+	}},
+	{"dup-ignored", "a new message like the last one under its packet id is taken for a re-send", []Edit{
+		{"hooks/resend.go", `if r := s.byID[p.PacketID]; dup && r != nil`, `if r := s.byID[p.PacketID]; r != nil`},
+	}},
+	{"digest-not-compared", "a new message is taken for a re-send of the last one under its packet id", []Edit{
+		{"hooks/resend.go", `r.qos == p.QoS && r.digest == p.Digest && s.mayComeAgain(r)`, `r.qos == p.QoS && s.mayComeAgain(r)`},
+	}},
+	{"open-ids-forgotten", "QoS 2 ids between PUBREC and PUBREL are forgotten when the connection ends", []Edit{
+		{"hooks/resend.go", `if s.loaded || !c.session.Present {`, `if true || s.loaded || !c.session.Present {`},
+	}},
+	{"drafts-not-awaited", "a device's new connection does not wait for what its last one published", []Edit{
+		{"hooks/connect.go", `if err := old.drained(ctx); err != nil {`, `if err := error(nil); err != nil {`},
+	}},
+	{"overtaken", "a publish is dropped with its connection, and a later one of it is stored", []Edit{
+		{"hooks/publish.go", `			c.sent.ended = true // the device sends again
+`, ``},
+	}},
+	{"acknowledged-early", "PUBACK leaves before COMMIT", []Edit{
+		{"inbox/lane.go", `		if err := l.commit(ctx, group); err != nil {
+`, `		settle(group, nil)
+		for _, d := range group {
+			d.Origin = nil
+		}
+		if err := l.commit(ctx, group); err != nil {
+`},
+	}},
+	{"number-repeated", "a log gives out a number twice", []Edit{
+		{"schema/migrations/00001_first.sql", `    CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq),
+`, ``},
+		{"schema/migrations/00001_first.sql", `CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq)`, `CONSTRAINT inbox_any CHECK (true)`},
+		{
+			"schema/migrations/00002_append.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) - CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+		},
+	}},
+	{"hole", "a log leaves a number out", []Edit{
+		{
+			"schema/migrations/00002_append.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) + CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+		},
+	}},
+	{"skipped-at-the-seam", "an entry is left out where a device meets the live end of its inbox", []Edit{
+		{"inbox/catchup.go", `	reading bool             // a goroutine reads
+`, `	reading bool             // a goroutine reads
+	seam    bool
+`},
+		{"inbox/catchup.go", `	if len(a.page) == 0 {
+		a.page = nil
+	}
+	return e
+`, `	if len(a.page) == 0 {
+		a.page, a.seam = nil, true
+	}
+	return e
+`},
+		{"inbox/subscription.go", `	return s.box.at(s.next)
+`, `	if s.ahead.seam && s.box.at(s.next) != nil && s.box.at(s.next+1) != nil {
+		s.ahead.seam = false
+		s.next++
+		s.handed++
+	}
+	return s.box.at(s.next)
+`},
+	}},
+	{"cursor-early", "the cursor moves when an entry is sent", []Edit{
+		{
+			"inbox/subscription.go", `		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
+`, `		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
+		s.moveCursor(e.InboxSeq)
+`,
+		},
+	}},
+	{"gap-not-told", "what cannot be had any more is passed over", []Edit{
+		{"inbox/gap.go", `told, after := s.outlet.Gap(code, s.handed, next, id), s.next-1`, `told, after := false, s.next-1`},
+	}},
+	{"window-ignored", "more is sent than the device has room for", []Edit{
+		{"inbox/subscription.go", `s.unacked < s.device.Window && `, ``},
+	}},
+	{"sent-again-without-dup", "what a resumed session may have got is sent without DUP", []Edit{
+		{"inbox/subscription.go", `Dup: e.InboxSeq <= s.dupUpTo}`, `Dup: false}`},
+	}},
+	{"no-local-ignored", "a device gets its own messages, though it asked not to", []Edit{
+		{"inbox/subscription.go", `return s.device.NoLocal && e.Own`, `return false && e.Own`},
+	}},
+	{"never-expired", "an expired message is delivered with its body", []Edit{
+		{"message.go", `return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)`, `return false`},
+	}},
+	{"keys-ignored", "an idempotency key is not looked for", []Edit{
+		{"schema/migrations/00002_append.sql", `IF p_keyed THEN`, `IF false THEN`},
+		{"schema/migrations/00001_first.sql", `CREATE UNIQUE INDEX messages_idempotency_key`, `CREATE INDEX messages_idempotency_key`},
+	}},
+	{"conflict-not-noticed", "a key that was used for something else is a duplicate", []Edit{
+		{"inbox/commit.go", `case p.Used != nil && p.Used.Digest != p.Digest:`, `case false:`},
+	}},
+	{"conflict-with-a-conflict", "a key is compared with what was refused under it, not with what is stored", []Edit{
+		{"inbox/commit.go", `	case used != nil && used.Digest == d.Publish.Digest:
+		d.known(*used)
+	case used != nil || first`, `	case first`},
+	}},
+	{"opened-for-another", "a refused QoS 2 publish is known as the message that refused it", []Edit{
+		{"inbox/commit.go", ` && !d.contradicts() {`, ` {`},
+	}},
+}
