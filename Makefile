@@ -66,7 +66,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 .PHONY: soak
 soak: ## the long form of the proofs: hours
-	POSTBOX_TEST_SOAK=1 $(TEST) -timeout 6h ./internal/proof/...
+	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
 
 .PHONY: bench
 bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the environment

@@ -58,7 +58,8 @@ var stranger = argonHash{
 // NewVerifier makes a Verifier that remembers nothing yet.
 func NewVerifier(o VerifierOptions) *Verifier {
 	if o.Parallel <= 0 {
-		o.Parallel = runtime.NumCPU()
+		// Each takes 19 MiB: more at once would cost more memory than they save.
+		o.Parallel = min(runtime.NumCPU(), 4)
 	}
 	if o.Remember == 0 {
 		o.Remember = 100_000

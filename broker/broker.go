@@ -278,6 +278,7 @@ func (s *Server) end(ctx context.Context) error {
 	for _, l := range s.running() {
 		if s.replaced.Load() {
 			l.Refuse()
+			stuck = true
 			continue
 		}
 		if err := l.Flush(half); err != nil {

@@ -155,6 +155,7 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 		c.session, err = c.hook.o.Sessions.OpenSession(ctx, store.SessionRequest{
 			User: c.who.ID, ClientID: c.device, Epoch: c.hook.o.Epoch, Protocol: pk.ProtocolVersion,
 			Life: c.life, Clean: pk.Connect.Clean, Limit: c.hook.o.Limits.Devices, Will: c.will,
+			Began: c.began,
 		})
 		return err
 	})

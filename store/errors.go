@@ -57,7 +57,7 @@ func isAway(err error) bool {
 // ofTheData reports whether an error is of what was to be stored, by its class
 // in PostgreSQL's errcodes appendix. All others say something of the server, of
 // its disk, its rights, its schema: a message must wait until that is mended,
-// and not be refused.
+// and not be refused. An exceeded quota is an "internal error" (XX000).
 func ofTheData(code pq.ErrorCode) bool {
 	switch code.Class() {
 	case "21", // cardinality
@@ -68,7 +68,7 @@ func ofTheData(code pq.ErrorCode) bool {
 		"PB": // raised by ours
 		return true
 	}
-	return code == "XX000" // a fault in PostgreSQL, which waiting may not mend
+	return false
 }
 
 // Passes reports whether the error of a database that cannot be used may go

@@ -40,13 +40,17 @@ type SessionRequest struct {
 	Clean    bool          // start anew
 	Limit    int           // devices of a user: the longest disconnected is forgotten
 	Will     *Will         // of the connection; nil if none
+	// Began is when the CONNECT came. A request that is repeated, since nobody
+	// knows whether the database has committed it, is told by it from another.
+	Began time.Time
 }
 
 // OpenSession finds or makes a device's session. With Clean an old one is
 // forgotten first; with a Life of zero and no old session none is made, and
 // Device is zero. An old session keeps going on a connection that asks for no
 // life: it then ends with that connection. The will is stored with the session,
-// and also without one.
+// and also without one. A session that the same request has made before is not
+// Present: the client knows of none.
 func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, error) {
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
@@ -60,11 +64,12 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		Known   string           `db:"known_id"`
 		Expired bool             `db:"expired"`
 		Willed  bool             `db:"willed"`
+		Made    sql.NullTime     `db:"created_at"`
 	}
 	const find = `
 		SELECT coalesce(d.id, 0) AS id, coalesce(d.cursor, -1) AS cursor, coalesce(d.epoch, '') AS epoch,
 		       coalesce(d.known_id, '00000000-0000-0000-0000-000000000000') AS known_id,
-		       coalesce(d.disconnected_at + d.expires_after * interval '1 second' < now(), false) AS expired,
+		       d.created_at, coalesce(d.disconnected_at + d.expires_after * interval '1 second' < now(), false) AS expired,
 		       EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2 AND w.id <> $3) AS willed
 		  FROM (VALUES (1)) AS always (one)
 		  LEFT JOIN LATERAL (SELECT * FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE) d ON true`
@@ -75,8 +80,9 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 	if err := tx.GetContext(ctx, &old, find, r.User, r.ClientID, will.String()); err != nil {
 		return Session{}, away("open session", err)
 	}
-	found := old.ID != 0
-	if found && (r.Clean || old.Expired) {
+	found, began := old.ID != 0, r.Began.Truncate(time.Microsecond)
+	again := found && !r.Began.IsZero() && old.Made.Time.Equal(began)
+	if found && !again && (r.Clean || old.Expired) {
 		if _, err := tx.ExecContext(ctx, `DELETE FROM postbox.devices WHERE id = $1`, old.ID); err != nil {
 			return Session{}, away("forget session", err)
 		}
@@ -85,7 +91,7 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 	session := Session{Epoch: r.Epoch}
 	switch {
 	case found:
-		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: true}
+		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: !again}
 		if session.Known, err = postbox.ParseMessageID(old.Known); err != nil {
 			return Session{}, err
 		}
@@ -98,10 +104,11 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		}
 	case r.Life > 0:
 		const add = `
-			INSERT INTO postbox.devices (user_id, client_id, cursor, epoch, protocol, expires_after)
-			VALUES ($1, $2, -1, $3, $4, $5)
+			INSERT INTO postbox.devices (user_id, client_id, cursor, epoch, protocol, expires_after, created_at)
+			VALUES ($1, $2, -1, $3, $4, $5, coalesce($6, now()))
 			RETURNING id, cursor`
-		row := tx.QueryRowxContext(ctx, add, r.User, r.ClientID, r.Epoch, r.Protocol, int64(r.Life/time.Second))
+		row := tx.QueryRowxContext(ctx, add, r.User, r.ClientID, r.Epoch, r.Protocol, int64(r.Life/time.Second),
+			sql.NullTime{Time: began, Valid: !r.Began.IsZero()})
 		if err := row.Scan(&session.Device, &session.Cursor); err != nil {
 			return Session{}, away("make session", err)
 		}

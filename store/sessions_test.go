@@ -71,6 +71,31 @@ func TestSessionIsMadeAndResumed(t *testing.T) {
 	}
 }
 
+// A request that is repeated because its outcome was not known finds what it has
+// made itself: that is not a session that the client knows of.
+func TestSessionRequestRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice")
+	for _, clean := range []bool{false, true} {
+		r := w.request("alice", "phone")
+		r.Clean, r.Began = clean, time.Now()
+		if !clean { // an old session has expired: the client knows of none either
+			w.closeSession(w.session("alice", "phone").Device, time.Microsecond)
+		}
+		first, again := w.openSession(r), w.openSession(r)
+		if first.Present || first.Device == 0 {
+			t.Errorf("clean %v: new: %+v", clean, first)
+		}
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("clean %v: repeated: -first +again:\n%s", clean, diff)
+		}
+		r.Began, r.Clean = r.Began.Add(time.Second), false
+		if next := w.openSession(r); !next.Present || next.Device != first.Device {
+			t.Errorf("clean %v: the next connection: %+v", clean, next)
+		}
+	}
+}
+
 func TestSessionStartsAnew(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "alice")

@@ -77,7 +77,7 @@ func TestIsAway(t *testing.T) {
 		syscall.ECONNREFUSED, syscall.ECONNRESET, &net.OpError{Op: "read", Err: syscall.EPIPE}, &net.DNSError{Err: "no such host"},
 		code("57P01", "FATAL"), code("57P03", "FATAL"), code("57014", "ERROR"), code("53100", "ERROR"), code("53300", "FATAL"), code("58030", "ERROR"),
 		code("08006", "ERROR"), code("40P01", "ERROR"), code("40001", "ERROR"), code("25006", "ERROR"), code("55P03", "ERROR"),
-		code("3D000", "FATAL"), code("28P01", "FATAL"), code("XX000", "PANIC"), code("XX001", "ERROR"),
+		code("3D000", "FATAL"), code("28P01", "FATAL"), code("XX000", "PANIC"), code("XX000", "ERROR"), code("XX001", "ERROR"),
 		code("42P01", "ERROR"), code("42501", "ERROR"), code("42883", "ERROR"), code("3F000", "ERROR"), code("0A000", "ERROR"), code("26000", "ERROR"),
 	} {
 		if got := away("x", fmt.Errorf("y: %w", err)); !errors.Is(got, postbox.ErrUnavailable) || !errors.Is(got, err) {
@@ -85,7 +85,7 @@ func TestIsAway(t *testing.T) {
 		}
 	}
 	for _, err := range []error{
-		errors.New("x"), context.Canceled, code("23505", "ERROR"), code("22021", "ERROR"), code("54000", "ERROR"), code("P0001", "ERROR"), code("XX000", "ERROR"), code("PB001", "ERROR"),
+		errors.New("x"), context.Canceled, code("23505", "ERROR"), code("22021", "ERROR"), code("54000", "ERROR"), code("P0001", "ERROR"), code("PB001", "ERROR"),
 	} {
 		if got := away("x", err); errors.Is(got, postbox.ErrUnavailable) || !errors.Is(got, err) {
 			t.Errorf("%v: %v", err, got)

@@ -53,6 +53,24 @@ func NewFlood(t testing.TB, addr string, c RawConnect, topic string, size int, l
 // Go begins to publish.
 func (f *Flood) Go() { f.work.Go(f.write) }
 
+// Calm publishes no more, once what is being written has been taken, and keeps
+// the connection alive.
+func (f *Flood) Calm() {
+	f.Stop()
+	f.work.Go(func() { keepAlive(f.raw) })
+}
+
+// keepAlive sends a PINGREQ every second until the connection ends. Nobody
+// may wait for the answers.
+func keepAlive(r *Raw) {
+	for {
+		if _, err := r.conn.Write([]byte{0xc0, 0}); err != nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}
+
 func (f *Flood) write() {
 	for n := int64(1); !f.stop.Load() && (f.limit == 0 || n <= f.limit); n++ {
 		b := binary.BigEndian.AppendUint16(appendText(nil, f.topic), uint16((n-1)%60000+1))

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 
 	_ "github.com/lib/pq" // the driver "postgres"
 
-	"postbox/internal/pgtest"
+	"postbox/internal/embedpg"
 	"postbox/internal/proof"
 )
 
@@ -88,7 +89,7 @@ func (w *world) showTrace(f *finding) {
 func newWorld(t *testing.T, o Options) *world {
 	t.Helper()
 	w := &world{
-		t: t, pg: pgtest.NewCluster(t), changed: make(chan struct{}), tokens: make(map[string]string),
+		t: t, pg: startPostgres(t), changed: make(chan struct{}), tokens: make(map[string]string),
 		removed: make(map[string]int64), book: newBook(), mirror: newMirror(), counts: make(map[string]int),
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -125,6 +126,37 @@ func newWorld(t *testing.T, o Options) *world {
 	}
 	w.began = time.Now()
 	return w
+}
+
+// startPostgres starts an empty PostgreSQL, with fsync on: its schema is the
+// business of the server under test.
+func startPostgres(t *testing.T) *embedpg.Server {
+	t.Helper()
+	// Not t.TempDir: that one is closed to the account that PostgreSQL runs as.
+	dir, err := os.MkdirTemp("", "postbox-model-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pg, err := embedpg.Start(t.Context(), embedpg.Options{Dir: filepath.Join(dir, "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := pg.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
 }
 
 // play makes the steps, lets everything arrive, and returns how many there were.

@@ -85,7 +85,8 @@ func (w *world) behind() string {
 		if c == nil || c.over || c.inst == nil {
 			return fmt.Sprintf("%v is not subscribed", d)
 		}
-		if n := w.nextDue(d, max(d.pos.hi, d.pos.saved)); n > 0 {
+		known := c.inst.started || !d.pos.loose // else QoS 0 has moved it unseen
+		if n := w.nextDue(d, max(d.pos.hi, d.pos.saved)); n > 0 && known {
 			return fmt.Sprintf("%v is at %d of %d, and waits for %d; not acknowledged: %+v", d, d.pos.hi, head, n, c.inst.out)
 		}
 		if n := w.nextDue(d, d.pos.saved); n > 0 && c.session > 0 {

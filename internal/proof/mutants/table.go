@@ -100,9 +100,12 @@ var All = []Mutant{
 		{"inbox/commit.go", `case p.Used != nil && p.Used.Digest != p.Digest:`, `case false:`},
 	}},
 	{"conflict-with-a-conflict", "a key is compared with what was refused under it, not with what is stored", []Edit{
-		{"inbox/commit.go", `	case used != nil && used.Digest == d.Publish.Digest:
+		{"inbox/commit.go", `	used := first.Publish.Used
+	switch {
+	case used != nil && used.Digest == d.Publish.Digest:
 		d.known(*used)
-	case used != nil || first`, `	case first`},
+	case used != nil || first`, `	switch {
+	case first`},
 	}},
 	{"opened-for-another", "a refused QoS 2 publish is known as the message that refused it", []Edit{
 		{"inbox/commit.go", ` && !d.contradicts() {`, ` {`},
