@@ -101,6 +101,7 @@ func (s *Server) askDatabase(ctx context.Context) {
 		err := s.store.Ping(bound)
 		if err == nil {
 			s.keepOwned(bound)
+			s.keepLanes(bound)
 		}
 		cancel()
 		if ctx.Err() == nil {
@@ -118,6 +119,19 @@ func (s *Server) keepOwned(ctx context.Context) {
 			s.o.Logger.Warn("another server, or an earlier connection of this one, holds the database: a second server would not be kept out by this one")
 		} else {
 			s.o.Logger.Info("the database is held again")
+		}
+	}
+}
+
+// keepLanes looks whether another server has taken the lanes: this one then
+// learns nothing of what that one stores.
+func (s *Server) keepLanes(ctx context.Context) {
+	for _, l := range s.inner {
+		lost, err := l.Lost(ctx, s.store)
+		if err == nil && lost {
+			s.o.Logger.Error("another server has taken the database over")
+			s.o.Fenced()
+			return
 		}
 	}
 }

@@ -126,6 +126,11 @@ func TestSubscriptionsPerDevice(t *testing.T) {
 	l := durable(5, alice, "phone")
 	c := w.connect(t, l)
 	filter := func(n int) string { return fmt.Sprintf("reply/%s/%d", alice, n) }
+	for n := range 2 * limit { // an instruction, not a subscription
+		if code := c.subscribe(fmt.Sprintf("inbox/%s/since/%d", alice, n))[0]; code >= 0x80 {
+			t.Errorf("control filter %d: code %#x", n, code)
+		}
+	}
 	for n := range limit + 2 {
 		if code := c.subscribe(filter(n))[0]; (code == 0) != (n < limit) {
 			t.Errorf("subscription %d: code %#x", n+1, code)

@@ -28,12 +28,14 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if err == nil {
 		return nil
 	}
-	if c != nil {
-		c.dropWill()
-		c.leaveGate(false)
-	}
 	refusal := h.connectRefusal(err)
 	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
+	if c != nil { // what it had opened before it failed
+		c.stopDelivery()
+		c.dropWill()
+		c.closeSession()
+		c.leaveGate(false)
+	}
 	return fmt.Errorf("connect refused: %w", refusal)
 }
 

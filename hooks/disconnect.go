@@ -10,6 +10,27 @@ import (
 	"postbox"
 )
 
+// endTimeout bounds what the end of a connection may wait for: all that the
+// database is told of it together.
+const endTimeout = 5 * time.Second
+
+// within is the context of work that may take d, and no longer than Hurry says.
+func (h *Hook) within(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(h.ctx, d)
+}
+
+// Hurry is for a server that shuts down: from d on nothing in the hook waits any
+// more, whether a connection begins, runs or ends. What the database has not
+// been told until then the next start makes good. Each call counts; nothing
+// takes it back.
+func (h *Hook) Hurry(d time.Duration) {
+	if d <= 0 {
+		h.cancel()
+		return
+	}
+	time.AfterFunc(d, h.cancel)
+}
+
 // OnDisconnect does nothing by itself: Ended does, which also runs for
 // connections that Mochi loses sight of.
 func (h *Hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
@@ -38,8 +59,10 @@ func (h *Hook) Ended(conn *Conn) {
 	}
 	c.stopDelivery()
 	h.sweep(c)
-	c.leaveWill()
-	c.closeSession()
+	ctx, cancel := h.within(endTimeout)
+	defer cancel()
+	c.leaveWill(ctx)
+	c.closeSession(ctx)
 	c.leaveGate(false)
 	h.registry.remove(c)
 	c.mu.Lock()
@@ -74,12 +97,10 @@ func (h *Hook) sweep(c *client) {
 // closeSession notes the end of the connection in the database. When that is
 // away the note is lost: the session then counts as connected until the device
 // returns or the server starts.
-func (c *client) closeSession() {
+func (c *client) closeSession(ctx context.Context) {
 	if c.session.Device == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
 	c.mu.Lock()
 	life := c.life
 	c.mu.Unlock()

@@ -42,7 +42,7 @@ func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		case errors.Is(err, postbox.ErrInvalid):
 			filters[i] = packets.Subscription{Filter: invalidFilter}
 			continue
-		case err != nil || !c.room(filters[i].Filter):
+		case err != nil || !f.Control && !c.room(filters[i].Filter):
 			filters[i] = packets.Subscription{Filter: forbiddenFilter}
 			continue
 		}
@@ -96,8 +96,7 @@ func (c *client) readSince(pk packets.Packet) {
 func (c *client) subscribe(ctx context.Context, sub packets.Subscription, f postbox.Filter, p packets.Properties) error {
 	kept := store.Subscription{Filter: sub.Filter, QoS: sub.Qos, NoLocal: sub.NoLocal, Identifier: sub.Identifier}
 	if f.Control {
-		delete(c.filters, sub.Filter) // it is an instruction, not a subscription
-		return nil
+		return nil // it is an instruction, not a subscription
 	}
 	for _, u := range p.User {
 		if u.Key == "form" && u.Val == "raw" && f.Kind == postbox.KindInbox {

@@ -170,6 +170,6 @@ func (s *Subscription) dropPage() {
 func (s *Subscription) readOn() {
 	if !s.ahead.reading && s.wantsMore() {
 		s.ahead.reading = true
-		s.hub.work.Go(s.catchUp)
+		s.hub.work.spawn(s.catchUp)
 	}
 }

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,7 @@ type Hub struct {
 	held   atomic.Int64  // bytes of entries in tails and pages
 	ctx    context.Context
 	cancel context.CancelFunc
-	work   sync.WaitGroup
+	work   crew
 
 	mu    sync.RWMutex // guards boxes; taken before a mailbox's lock
 	boxes map[postbox.UserID]*mailbox
@@ -58,15 +59,18 @@ func NewHub(r Reader, epoch postbox.Epoch, log *slog.Logger) *Hub {
 // Start runs the goroutines that save cursors, about once a second, and that
 // look after the memory.
 func (h *Hub) Start() {
-	h.work.Go(func() { h.reclaim(h.ctx) })
-	h.work.Go(func() { h.saver.run(h.ctx) })
+	h.work.spawn(func() { h.reclaim(h.ctx) })
+	h.work.spawn(func() { h.saver.run(h.ctx) })
 }
 
 // Shutdown ends all reading and saves what cursors are left. It is safe to
-// call twice.
+// call twice. When ctx ends first nothing is saved, and what still reads ends by
+// itself, as soon as the Reader heeds its context.
 func (h *Hub) Shutdown(ctx context.Context) error {
 	h.cancel()
-	h.work.Wait()
+	if err := h.work.dismiss(ctx); err != nil {
+		return fmt.Errorf("wait for the end of reading: %w", err)
+	}
 	return h.saver.save(ctx)
 }
 

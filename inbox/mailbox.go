@@ -110,7 +110,7 @@ func (b *mailbox) add(e *postbox.Entry) bool {
 		}
 		if !b.checking {
 			b.checking = true
-			b.hub.work.Go(b.check)
+			b.hub.work.spawn(b.check)
 		}
 		return false
 	}

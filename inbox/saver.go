@@ -24,7 +24,7 @@ type saver struct {
 	moved  []*Subscription
 	failed map[owner]postbox.CursorSave // of saves under way or failed
 
-	saving sync.Mutex // held by the one save that runs
+	saving chan struct{} // holds one value while a save runs
 }
 
 // owner is whose progress it is. Devices without a session only move their
@@ -35,7 +35,10 @@ type owner struct {
 }
 
 func (v *saver) init() {
-	v.once.Do(func() { v.soon = make(chan struct{}, 1) })
+	v.once.Do(func() {
+		v.soon = make(chan struct{}, 1)
+		v.saving = make(chan struct{}, 1)
+	})
 }
 
 // add notes a subscription whose cursor has moved.
@@ -90,10 +93,16 @@ func (v *saver) unsaved(user postbox.UserID, d postbox.DeviceID) (postbox.InboxS
 }
 
 // save writes everything that has moved since the last save. What fails is
-// tried again with the next.
+// tried again with the next. One save runs at a time: others wait, as long as
+// their contexts.
 func (v *saver) save(ctx context.Context) error {
-	v.saving.Lock()
-	defer v.saving.Unlock()
+	v.init()
+	select {
+	case v.saving <- struct{}{}:
+		defer func() { <-v.saving }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	v.mu.Lock()
 	moved := v.moved
 	v.moved = nil

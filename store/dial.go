@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -60,9 +61,18 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	d := newDialer(c.patience)
 	inner.Dialer(d)
+	// The start of a connection listens to connect_timeout only.
+	stop := context.AfterFunc(ctx, d.abandon)
 	conn, err := inner.Connect(ctx)
 	d.connected()
-	return conn, err
+	if stop() {
+		return conn, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	_ = conn.Close()
+	return nil, ctx.Err()
 }
 
 // Driver implements driver.Connector.
@@ -78,9 +88,10 @@ type dialer struct {
 	net.Dialer
 	patience time.Duration
 
-	mu    sync.Mutex // guards the fields below
-	conn  *impatient // dialled last
-	there bool       // it is a connection to the database
+	mu        sync.Mutex // guards the fields below
+	conn      *impatient // dialled last
+	there     bool       // it is a connection to the database
+	abandoned bool       // nobody waits for the connection any more
 }
 
 func newDialer(patience time.Duration) *dialer {
@@ -93,6 +104,16 @@ func (d *dialer) connected() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.there = true
+}
+
+// abandon ends the connection that is being made.
+func (d *dialer) abandon() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.abandoned = true
+	if d.conn != nil {
+		_ = d.conn.Close()
+	}
 }
 
 // Dial implements pq.Dialer.
@@ -115,6 +136,11 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 		d.conn.hurry()
 	}
 	d.mu.Unlock()
+	if cancels {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, lastWords)
+		defer cancel()
+	}
 	c, err := d.Dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
@@ -126,6 +152,10 @@ func (d *dialer) DialContext(ctx context.Context, network, address string) (net.
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.abandoned {
+		_ = c.Close()
+		return nil, net.ErrClosed
+	}
 	d.conn = bounded
 	return bounded, nil
 }

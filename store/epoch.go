@@ -26,9 +26,12 @@ const presentEpoch = `
 	 WHERE e.system_identifier = ` + systemIdentifier + ` AND e.timeline = ` + timeline + `
 	   AND e.database_oid = ` + databaseOID + ` AND e.table_oid = ` + tableOID
 
+// beginEpoch makes the newest epoch, also if the clock is behind that of the
+// last one's machine.
 const beginEpoch = `
-	INSERT INTO postbox.epochs (epoch, system_identifier, timeline, database_oid, table_oid)
-	SELECT $1, ` + systemIdentifier + `, ` + timeline + `, ` + databaseOID + `, ` + tableOID
+	INSERT INTO postbox.epochs (epoch, system_identifier, timeline, database_oid, table_oid, began_at)
+	SELECT $1, ` + systemIdentifier + `, ` + timeline + `, ` + databaseOID + `, ` + tableOID + `,
+	       greatest(clock_timestamp(), (SELECT max(began_at) + interval '1 microsecond' FROM postbox.epochs))`
 
 // Epoch returns the epoch in force. It begins a new one when the database is
 // not the one that the last began on: restored, cloned, failed over.

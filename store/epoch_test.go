@@ -93,3 +93,30 @@ func TestEpochOfAClone(t *testing.T) {
 		t.Errorf("the original: %s, then %s", first, now)
 	}
 }
+
+// The clock of the machine that the database is on now may be behind that of
+// the last one.
+func TestEpochWithTheClockBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.epoch(w.store)
+	w.exec(`UPDATE postbox.epochs SET system_identifier = '1', began_at = began_at + interval '1 hour'`)
+	second := w.epoch(w.open(w.url))
+	if second == first {
+		t.Fatalf("still %s", first)
+	}
+	s := w.open(w.url)
+	if now := w.epoch(s); now != second {
+		t.Errorf("%s, then %s", second, now)
+	}
+	if err := s.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	begun, err := w.open(w.url).NewEpoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now := w.epoch(w.open(w.url)); now != begun {
+		t.Errorf("%s is in force, want %s", now, begun)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -46,6 +47,10 @@ type Lane struct {
 	// next is the incarnation that its fence is being raised to.
 	unsure *postbox.Batch
 	next   int64
+
+	// mine are the incarnations that the lane's row may have while it is ours:
+	// the present one and the next. For other goroutines.
+	mine [2]atomic.Int64
 }
 
 // OpenLane takes lane id for this server: from now on no transaction of an
@@ -70,6 +75,7 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
 	l := &Lane{id: id, db: db, lineage: s.lineage, fenced: fenced, incarnation: newIncarnation()}
+	l.mine[0].Store(l.incarnation)
 	const take = `
 		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)
 		ON CONFLICT (id) DO UPDATE SET incarnation = EXCLUDED.incarnation`
@@ -128,6 +134,7 @@ func (l *Lane) drop() {
 func (l *Lane) refence(ctx context.Context) error {
 	if l.next == 0 {
 		l.next = newIncarnation()
+		l.mine[1].Store(l.next)
 	}
 	conn, err := l.connect(ctx)
 	if err != nil {
@@ -142,7 +149,20 @@ func (l *Lane) refence(ctx context.Context) error {
 		return l.fenced
 	}
 	l.incarnation, l.next = l.next, 0
+	l.mine[0].Store(l.incarnation)
 	return nil
+}
+
+// Lost reports whether another server has taken the lane. It may be called from
+// any goroutine.
+func (l *Lane) Lost(ctx context.Context, s *Store) (bool, error) {
+	before := [2]int64{l.mine[0].Load(), l.mine[1].Load()}
+	var now int64
+	if err := s.db.GetContext(ctx, &now, `SELECT incarnation FROM postbox.lanes WHERE id = $1`, l.id); err != nil {
+		return false, away(fmt.Sprintf("look at the owner of lane %d", l.id), err)
+	}
+	// It may have been raised by ourselves meanwhile.
+	return now != before[0] && now != before[1] && now != l.mine[0].Load() && now != l.mine[1].Load(), nil
 }
 
 // settleUnsure finds out whether the batch whose outcome is unknown was
@@ -180,7 +200,7 @@ func (l *Lane) lookUnsure(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	defer rows.Close()
-	found := 0
+	var found []func()
 	for rows.Next() {
 		var i int
 		var seq postbox.Seq
@@ -189,11 +209,15 @@ func (l *Lane) lookUnsure(ctx context.Context) (bool, error) {
 		if err := rows.Scan(&i, &seq, &own, &at); err != nil {
 			return false, err
 		}
-		publishes[i].Numbered(seq, own, at)
-		found++
+		found = append(found, func() { publishes[i].Numbered(seq, own, at) })
 	}
-	if err := rows.Err(); err != nil || found == 0 {
+	// All or none: what is there of a batch that was not committed are wills
+	// that an earlier one has stored. A batch of ids alone is given again.
+	if err := rows.Err(); err != nil || len(found) == 0 || len(found) < len(publishes) {
 		return false, err
+	}
+	for _, number := range found {
+		number()
 	}
 	return true, l.numberRecipients(ctx, publishes)
 }

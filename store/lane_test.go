@@ -14,7 +14,17 @@ func TestFence(t *testing.T) {
 	w := newWorld(t, "alice", "bob")
 	older := w.lane(0)
 	w.append(older, w.publish("alice", "bob", "one"))
+	lost := func(l *store.Lane, want bool) {
+		t.Helper()
+		if got, err := l.Lost(t.Context(), w.store); err != nil || got != want {
+			t.Errorf("lost: %v, %v", got, err)
+		}
+	}
+	lost(older, false)
 	newer, beside := w.lane(0), w.lane(1)
+	lost(older, true)
+	lost(newer, false)
+	lost(beside, false)
 	for range 2 {
 		err := older.Append(t.Context(), batch(w.publish("alice", "bob", "lost")))
 		if !errors.Is(err, errFenced) {

@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/jmoiron/sqlx"
 
 	"postbox"
 )
@@ -16,7 +19,7 @@ var errReplaced = errors.New("the database is not the one that this server has w
 
 // lineage is what a Store expects of every database that it connects to.
 type lineage struct {
-	checking sync.Mutex // held during a check
+	checking chan struct{} // holds one value during a check
 
 	mu sync.Mutex // guards the fields below
 	// epoch is the one that this server works in; empty: any.
@@ -49,8 +52,12 @@ func (l *lineage) committed(id postbox.MessageID) {
 // check looks, on a connection that is not in use yet, whether it leads to the
 // expected database.
 func (l *lineage) check(ctx context.Context, conn driver.Conn) error {
-	l.checking.Lock()
-	defer l.checking.Unlock()
+	select {
+	case l.checking <- struct{}{}:
+		defer func() { <-l.checking }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	l.mu.Lock()
 	epoch, witness, replaced := l.epoch, l.witness, l.replaced
 	l.mu.Unlock()
@@ -65,10 +72,34 @@ func (l *lineage) check(ctx context.Context, conn driver.Conn) error {
 	if same {
 		return nil
 	}
+	return l.notThis(replaced)
+}
+
+// notThis tells that the database is another one.
+func (l *lineage) notThis(replaced func()) error {
 	if replaced != nil {
 		replaced()
 	}
 	return &unavailable{"connect", errReplaced}
+}
+
+// look is check for a connection of the pool that has been in use: its
+// database may have been restored under it.
+func (l *lineage) look(ctx context.Context, db *sqlx.DB) error {
+	l.mu.Lock()
+	epoch, replaced := l.epoch, l.replaced
+	l.mu.Unlock()
+	if epoch == "" {
+		return nil
+	}
+	var same sql.NullBool
+	if err := db.GetContext(ctx, &same, `SELECT (`+presentEpoch+`) = $1`, epoch); err != nil {
+		return &unavailable{"look at the database's lineage", err}
+	}
+	if same.Bool {
+		return nil
+	}
+	return l.notThis(replaced)
 }
 
 // compare reports whether a database is in an epoch and has a message. If it is

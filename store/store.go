@@ -66,7 +66,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lineage{replaced: o.Replaced}
+	l := &lineage{replaced: o.Replaced, checking: make(chan struct{}, 1)}
 	db, err := open(dsn, l, patienceOf(dsn))
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -100,7 +100,8 @@ func (s *Store) Migrating(f func(*sql.DB) error) error {
 	return f(db.DB)
 }
 
-// Ping asks the database whether it is there and may be written to.
+// Ping asks the database whether it is there, may be written to, and is still
+// the one that Epoch has looked at.
 func (s *Store) Ping(ctx context.Context) error {
 	var standby bool
 	if err := s.db.GetContext(ctx, &standby, `SELECT pg_is_in_recovery()`); err != nil {
@@ -109,7 +110,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if standby {
 		return away("ping database", errStandby)
 	}
-	return nil
+	return s.lineage.look(ctx, s.db)
 }
 
 // withSettings adds settings to a connection string, in either of its forms.

@@ -216,3 +216,33 @@ func TestTerminatedWhileAppending(t *testing.T) {
 	w.agree(p)
 	w.audit(rounds + 1)
 }
+
+// A will that an earlier batch has stored is no sign that this one was: what is
+// beside it is stored all the same, once.
+func TestUnknownOutcomeBesideAStoredWill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	wire, url := newWire(t, w.url)
+	wire.reset = true
+	l := w.laneOf(w.open(url), 0)
+	stored := 0
+	for _, c := range []cut{before, racing, after} {
+		for _, to := range []postbox.User{"alice", "bob"} {
+			will := w.will("alice", "bob", fmt.Sprintf("will %d", stored), 0)
+			w.openWith(will)
+			w.append(l, w.willed(will))
+			p := w.publish("alice", to, fmt.Sprintf("beside %d", stored))
+			again := w.willed(will)
+			wire.once(appending, c)
+			if err := w.persist(l, batch(again, p)); err != nil {
+				t.Fatal(err)
+			}
+			if !again.Gone {
+				t.Errorf("%v: the will is not gone", c)
+			}
+			w.agree(p)
+			stored += 2
+		}
+	}
+	w.audit(stored)
+}

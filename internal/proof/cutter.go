@@ -57,9 +57,9 @@ func (c *Cutter) Start(every int) {
 }
 
 // await waits while what was cut is being looked at.
-func (c *Cutter) await() bool {
+func (c *Cutter) await() {
 	if c == nil {
-		return true
+		return
 	}
 	c.mu.Lock()
 	free := c.free
@@ -68,7 +68,6 @@ func (c *Cutter) await() bool {
 	if held {
 		<-free
 	}
-	return true
 }
 
 // choose says whether and how to cut a statement; empty: not at all.

@@ -96,9 +96,7 @@ func (g *Gate) serve(client net.Conn) {
 		g.carry(p, nil, client)
 		return
 	}
-	if !cutter.await() {
-		return
-	}
+	cutter.await()
 	server, err := net.Dial("unix", socket)
 	if err != nil {
 		return

@@ -139,6 +139,21 @@ func (o *outage) refusals() {
 	}
 }
 
+// still waits until nothing has been acknowledged for a second (what was stored
+// before may be) and returns how many messages were by then.
+func (o *outage) still() int {
+	o.Helper()
+	_, before := o.party.tap.Log.Totals()
+	o.await("nothing is acknowledged", func() bool {
+		time.Sleep(time.Second)
+		_, now := o.party.tap.Log.Totals()
+		same := now == before
+		before = now
+		return same
+	})
+	return before
+}
+
 // ready is what the server says of itself.
 func (o *outage) ready() int {
 	o.Helper()

@@ -60,13 +60,7 @@ func newDisk(t *testing.T, c *cluster, prepare func(*disk)) *disk {
 func (d *disk) full(long time.Duration) {
 	d.Helper()
 	d.await("nothing can be stored", func() bool { return d.ready() == http.StatusServiceUnavailable })
-	d.await("nothing is acknowledged", func() bool {
-		_, stood := d.party.tap.Log.Totals()
-		time.Sleep(time.Second)
-		_, now := d.party.tap.Log.Totals()
-		return now == stood
-	})
-	_, stood := d.party.tap.Log.Totals()
+	stood := d.still()
 	time.Sleep(long)
 	if _, now := d.party.tap.Log.Totals(); now != stood {
 		d.Errorf("%d messages were acknowledged", now-stood)

@@ -33,8 +33,7 @@ func TestStandbyTakesOver(t *testing.T) {
 	// for stored.
 	wal := standby.receiver()
 	stop(t, wal, syscall.SIGSTOP)
-	time.Sleep(500 * time.Millisecond)
-	_, stood := o.party.tap.Log.Totals()
+	stood := o.still()
 	gate.Cut() // the server looks for itself what has become of them
 	time.Sleep(3 * time.Second)
 	if _, now := o.party.tap.Log.Totals(); now != stood {
@@ -50,7 +49,7 @@ func TestStandbyTakesOver(t *testing.T) {
 	gate.Lead(t, standby.URL())
 	gate.Cut()
 	primary.stop()
-	_, stood = o.party.tap.Log.Totals()
+	stood = o.still()
 	o.await("a read-only standby counts as away", func() bool { return o.ready() == http.StatusServiceUnavailable })
 	for version, want := range map[byte]byte{4: 3, 5: 0x88} {
 		if _, code, _ := DialRaw(t, s.MQTT, RawConnect{Version: version, ID: "new", User: "carol", Password: "carol's secret", Expiry: 60}); code != want {

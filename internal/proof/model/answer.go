@@ -136,7 +136,7 @@ func (p *publish) ambiguous() bool {
 			return false
 		}
 	}
-	return false
+	return len(earlier) == mostHistory // before that nobody remembers
 }
 
 func (c *conn) refusedWith(p *publish, code string) {

@@ -124,6 +124,7 @@ func (w *world) addMessage(m *seenMessage) {
 		w.fail("stored twice", "%q is stored %d times: %s and %s", m.body[:min(len(m.body), 24)], len(x.rows), x.rows[0].id, r.id)
 	}
 	if x.key == "" {
+		w.judgeOrder(r)
 		return
 	}
 	use := w.book.keys[x.sender+" "+x.key]
@@ -131,6 +132,25 @@ func (w *world) addMessage(m *seenMessage) {
 		w.fail("stored twice", "key %s of %s: messages %s and %s", x.key, x.sender, use.row.id, r.id)
 	}
 	use.row = r
+}
+
+// judgeOrder: what a connection published to a conversation is numbered in that
+// order, unless it was first sent on an earlier connection: then it has its place
+// from there. Rows come here in the order of their numbers.
+func (w *world) judgeOrder(r *row) {
+	p := r.text.only
+	if p == nil {
+		return
+	}
+	for _, at := range p.places {
+		if last := at.c.last[p.to]; last > at.n {
+			w.fail("order", "%v published %d (%.24q) to %s before the one that is numbered below %d: as %d of its connection, that one as %d",
+				p.d, p.n, p.body, p.to, r.seq, at.n, last)
+		}
+		if p.first == at.c {
+			at.c.last[p.to] = max(at.c.last[p.to], at.n)
+		}
+	}
 }
 
 // pairOf is a conversation of two users, in the order in which the rows have it.

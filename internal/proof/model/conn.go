@@ -28,12 +28,13 @@ type conn struct {
 	left  bool                // it has unsubscribed, and goes on from there
 	pings []mark
 
-	due    []due      // answers that must come, in this order
-	comps  []*publish // PUBREL sent, in this order
-	quiet  []*publish // at QoS 0 since the last due
-	silent []*publish // at QoS 0 that may be refused
-	sent   []*publish
-	errors []envelope // that came before the answer they belong to
+	due    []due          // answers that must come, in this order
+	comps  []*publish     // PUBREL sent, in this order
+	quiet  []*publish     // at QoS 0 since the last due
+	silent []*publish     // at QoS 0 that may be refused
+	sent   int            // publishes, re-sends included
+	last   map[string]int // by destination: place of the last publish that is stored
+	errors []envelope     // that came before the answer they belong to
 
 	frozen  bool // what comes is not looked at
 	discard bool // nor will it ever be
@@ -42,7 +43,6 @@ type conn struct {
 	taken   bool // the device connects anew
 	over    bool
 	reason  byte // of the server's DISCONNECT
-	gone    chan struct{}
 }
 
 // due is an answer that must come: PUBACK or PUBREC.
@@ -59,7 +59,6 @@ type mark struct {
 
 // readLoop handles what the server sends until the connection ends.
 func (c *conn) readLoop() {
-	defer close(c.gone)
 	w := c.w
 	for {
 		pk, err := c.read()
@@ -128,7 +127,7 @@ func (c *conn) finish(err error) {
 		d.keepStale(c.inst)
 	}
 	w.note("%v ended: life %d, reason %#x, %v, position %+v", d, c.life, c.reason, err, d.pos)
-	if alive && !c.closing && !c.taken && w.ctx.Err() == nil && time.Since(w.troubled) > 10*time.Second {
+	if alive && !c.closing && !c.taken && w.ctx.Err() == nil && !w.shaken() {
 		w.fail("connection ended", "%v was ended by the server, reason %#x: %v", d, c.reason, err)
 	}
 }

@@ -37,7 +37,7 @@ func (d *device) connect(l login, r *rand.Rand) bool {
 		case err == nil && ack.ReasonCode == 0:
 			c := &conn{
 				d: d, w: w, link: link, life: life, troubles: troubles, began: asked, least: least, present: ack.SessionPresent,
-				acks: l.acks, window: d.windowOf(l), since: -1, asks: make(map[uint16]*request), gone: make(chan struct{}),
+				acks: l.acks, window: d.windowOf(l), since: -1, asks: make(map[uint16]*request), last: make(map[string]int),
 				autoRelease: r.IntN(4) > 0 || w.settling,
 			}
 			return d.connected(c, l, heard, r)
@@ -93,8 +93,7 @@ func (d *device) connected(c *conn, l login, heard bool, r *rand.Rand) bool {
 	w.note("%v connected: life %d, clean %v, expiry %v, window %d, present %v, position %+v", d, c.life, l.clean, l.life, c.window, c.present, d.pos)
 	w.count("connects")
 	d.conn = c
-	w.book.conns = append(w.book.conns, c)
-	go c.readLoop()
+	w.readers.Go(c.readLoop)
 	d.sendPending(c, r)
 	switch {
 	case c.inst != nil && c.inst.maybe:
@@ -110,7 +109,7 @@ func (d *device) connected(c *conn, l login, heard bool, r *rand.Rand) bool {
 // the session is from now on.
 func (d *device) judgeSession(c *conn, l login, heard bool) {
 	w, s := d.w, &d.session
-	quiet := s.lived == w.life && s.troubled == w.troubles
+	quiet := s.lived == w.life && s.troubled == w.troubles && !w.shaken()
 	wrong := ""
 	switch {
 	case l.clean && c.present:

@@ -114,6 +114,10 @@ func (w *world) recovered() {
 	})
 }
 
+// shaken reports whether the server may still feel the last outage of
+// PostgreSQL: connections that are broken, pauses between tries.
+func (w *world) shaken() bool { return time.Since(w.troubled) < 10*time.Second }
+
 // awaitDatabase waits until PostgreSQL answers.
 func (w *world) awaitDatabase() {
 	for limit := time.Now().Add(patience); w.db.PingContext(w.ctx) != nil && w.ctx.Err() == nil; w.pause(10 * time.Millisecond) {

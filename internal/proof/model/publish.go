@@ -16,8 +16,10 @@ type text struct {
 	body   string
 	ctype  string
 	ref    string
-	expiry uint32 // seconds
-	never  string // the code with which it must be refused; empty: none
+	expiry uint32   // seconds
+	long   int      // repetitions of a filler behind the body
+	only   *publish // that asks for it; with neither key nor tick
+	never  string   // the code with which it must be refused; empty: none
 	made   time.Time
 	sent   time.Time // first
 	known  time.Time // first acknowledgement that was compared
@@ -45,10 +47,17 @@ type publish struct {
 
 	answered time.Time // first acknowledgement that says "stored"
 	refused  string    // the code, if it was refused
-	unclear  bool      // acknowledged, but by 3.1.1 and perhaps refused
-	row      string    // id in the acknowledgement
-	alone    bool      // cannot have been taken for another
-	replied  bool      // any answer came: the client does not send it again
+	places   []place
+	unclear  bool   // acknowledged, but by 3.1.1 and perhaps refused
+	row      string // id in the acknowledgement
+	alone    bool   // cannot have been taken for another
+	replied  bool   // any answer came: the client does not send it again
+}
+
+// place is where in the order of a connection's publishes one was first sent.
+type place struct {
+	c *conn
+	n int
 }
 
 // phase is how far a publish is.
@@ -77,7 +86,6 @@ type book struct {
 	keys      map[string]*keyUse // by sender and key
 	recent    map[string][]*text // keyed texts by sender, for repetition
 	publishes int
-	conns     []*conn // with what was published on each, in order
 }
 
 func newBook() book {
@@ -109,7 +117,7 @@ func (b *book) of(body string) *text {
 		return x
 	}
 	x := b.tokens[tokenOf(body)]
-	if x == nil || x.body != body {
+	if x == nil || x.whole() != body {
 		return nil
 	}
 	return x

@@ -225,14 +225,13 @@ func (w *world) take(s step) {
 func (w *world) end() {
 	w.cancel()
 	w.mu.Lock()
-	conns := slices.Clone(w.book.conns)
-	for _, c := range conns {
-		c.closing, c.discard = true, true
-		c.cut()
+	for _, d := range w.devices {
+		if c := d.conn; c != nil {
+			c.closing, c.discard = true, true
+			c.cut()
+		}
 	}
 	w.tell()
 	w.mu.Unlock()
-	for _, c := range conns {
-		<-c.gone
-	}
+	w.readers.Wait()
 }

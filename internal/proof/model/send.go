@@ -10,15 +10,23 @@ import (
 // mostPending bounds the publishes of a device that are not completed.
 const mostPending = 60
 
+// mostHistory bounds what is remembered of the use of one packet id.
+const mostHistory = 16
+
 // sendSome publishes a few messages at once.
 func (c *conn) sendSome(r *rand.Rand) {
 	var out []packets.Packet
+	ticks := r.IntN(5) == 0
 	for range 1 + r.IntN(10) {
 		if len(c.d.pending) >= mostPending {
 			break
 		}
 		qos := [...]byte{0, 1, 1, 1, 1, 2, 2, 2}[r.IntN(8)]
-		out = append(out, c.publish(c.d.newText(r, qos), qos, r.IntN(2) == 0))
+		x := c.d.newText(r, qos)
+		if ticks {
+			x, qos = c.d.theTick(r), max(qos, 1)
+		}
+		out = append(out, c.publish(x, qos, r.IntN(2) == 0))
 	}
 	c.put(out...)
 }
@@ -51,13 +59,17 @@ func (c *conn) publish(x *text, qos byte, property bool) packets.Packet {
 		topic: x.topicOf(property && d.version == 5),
 	}
 	x.all++
+	if x.key == "" && !x.tick {
+		x.only = p
+	}
 	if x.sent.IsZero() {
 		x.sent = p.at
 	}
 	if qos > 0 {
 		p.id = d.freeID()
 		d.ids[p.id] = p
-		d.history[p.id] = append(d.history[p.id], p)
+		history := append(d.history[p.id], p)
+		d.history[p.id] = history[max(0, len(history)-mostHistory):]
 		d.pending = append(d.pending, p)
 	}
 	c.w.count("publishes")
@@ -74,7 +86,10 @@ func (c *conn) send(p *publish, dup bool) packets.Packet {
 	if p.session != c.session {
 		p.session = 0
 	}
-	c.sent = append(c.sent, p)
+	c.sent++
+	if n := len(p.places); n == 0 || p.places[n-1].c != c {
+		p.places = append(p.places, place{c, c.sent})
+	}
 	if p.qos == 0 {
 		p.phase = done
 		c.silent = append(c.silent, p)
@@ -89,7 +104,7 @@ func (c *conn) send(p *publish, dup bool) packets.Packet {
 	c.w.note("%v publishes %d: id %d, qos %d, dup %v, %s %q", c.d, p.n, p.id, p.qos, dup, p.topic, p.body[:min(len(p.body), 24)])
 	pk := packet(packets.Publish, p.id)
 	pk.FixedHeader.Qos, pk.FixedHeader.Dup = p.qos, dup
-	pk.TopicName, pk.Payload = p.topic, []byte(p.body)
+	pk.TopicName, pk.Payload = p.topic, []byte(p.whole())
 	if c.version < 5 {
 		return pk
 	}

@@ -44,7 +44,6 @@ func (w *world) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ctx.Err() == nil {
-		w.judgeOrder()
 		w.judgeEntries()
 	}
 }
@@ -108,28 +107,6 @@ func (w *world) nextDue(d *device, at int64) int64 {
 		return n
 	}
 	return 0
-}
-
-// judgeOrder: what a connection published to a conversation is numbered in that
-// order. A publish that was first sent on an earlier connection has its place
-// from there, one with a key perhaps from another device.
-func (w *world) judgeOrder() {
-	for _, c := range w.book.conns {
-		last, seen := make(map[string]*publish), make(map[*publish]bool)
-		for _, p := range c.sent {
-			if p.key != "" || p.tick || len(p.rows) != 1 || seen[p] {
-				continue
-			}
-			seen[p] = true
-			q := last[p.to]
-			if q != nil && p.first == c && q.rows[0].seq > p.rows[0].seq {
-				w.fail("order", "%v published %d before %d to %s, they are numbered %d and %d", c.d, q.n, p.n, p.to, q.rows[0].seq, p.rows[0].seq)
-			}
-			if q == nil || p.rows[0].seq > q.rows[0].seq {
-				last[p.to] = p
-			}
-		}
-	}
 }
 
 // judgeEntries: every message is in the inboxes of its conversation.

@@ -32,7 +32,7 @@ const (
 var weights = [kinds]int{
 	sendStep: 330, keyStep: 55, againStep: 25, ackStep: 130, releaseStep: 40, pingStep: 45,
 	subStep: 75, unsubStep: 18, connectStep: 105, cutStep: 55, leaveStep: 35, freezeStep: 33, thawStep: 16,
-	stallStep: 12, killStep: 14, crashStep: 3, postgresStep: 1, expireStep: 8, calmStep: 3,
+	stallStep: 12, killStep: 14, crashStep: 3, postgresStep: 1, expireStep: 12, calmStep: 3,
 }
 
 // step is one decision. What it means depends on where the run is, but the

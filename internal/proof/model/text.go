@@ -20,7 +20,7 @@ func (d *device) newText(r *rand.Rand, qos byte) *text {
 	case 0, 1, 2:
 		x.body = "\xff" + x.token + "\x00\xfe"
 	case 3:
-		x.body = x.token + strings.Repeat("long ", 1000+r.IntN(5000))
+		x.long = 1000 + r.IntN(5000)
 	}
 	if r.IntN(5) == 0 && (qos > 0 || d.version == 5) {
 		x.key = fmt.Sprintf("k%d", b.next)
@@ -69,6 +69,9 @@ func (d *device) theTick(r *rand.Rand) *text {
 	}
 	return d.tick
 }
+
+// whole is the body with its filler.
+func (x *text) whole() string { return x.body + strings.Repeat("long ", x.long) }
 
 // topicOf is where a publish of the text goes; the key is in it unless it is a
 // property.

@@ -17,14 +17,15 @@ const patience = 60 * time.Second
 
 // world is one run: the server, its clients, and what is known of both.
 type world struct {
-	t      testing.TB
-	began  time.Time
-	server *proof.Server
-	pg     *embedpg.Server
-	db     *sql.DB
-	ctx    context.Context // ends with the run, or at the first finding
-	cancel context.CancelFunc
-	audits sync.Mutex // held by the one audit that runs; taken before mu
+	t       testing.TB
+	began   time.Time
+	server  *proof.Server
+	pg      *embedpg.Server
+	db      *sql.DB
+	ctx     context.Context // ends with the run, or at the first finding
+	cancel  context.CancelFunc
+	readers sync.WaitGroup
+	audits  sync.Mutex // held by the one audit that runs; taken before mu
 
 	mu       sync.Mutex // guards all below and all state of devices and connections
 	changed  chan struct{}

@@ -18,10 +18,6 @@ var All = []Mutant{
 	{"drafts-not-awaited", "a device's new connection does not wait for what its last one published", []Edit{
 		{"hooks/connect.go", `if err := old.drained(ctx); err != nil {`, `if err := error(nil); err != nil {`},
 	}},
-	{"overtaken", "a publish is dropped with its connection, and a later one of it is stored", []Edit{
-		{"hooks/publish.go", `			c.sent.ended = true // the device sends again
-`, ``},
-	}},
 	{"acknowledged-early", "PUBACK leaves before COMMIT", []Edit{
 		{"inbox/lane.go", `		if err := l.commit(ctx, group); err != nil {
 `, `		settle(group, nil)
