@@ -9,6 +9,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
 # Flags for "make run", such as ARGS="--config postbox.yaml".
 ARGS ?=
+# The faults for "make mutants", by name; all of them if none.
+MUTANTS ?=
 # How long each fuzz target runs in "make check".
 FUZZTIME ?= 10s
 
@@ -67,6 +69,10 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 .PHONY: soak
 soak: ## the long form of the proofs: hours
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
+
+.PHONY: mutants
+mutants: ## show that the model test finds each fault of internal/proof/mutants in a minute; MUTANTS names some
+	go run ./internal/proof/mutants/run $(MUTANTS)
 
 .PHONY: bench
 bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the environment

@@ -9,10 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
 	"postbox/auth"
@@ -246,100 +244,3 @@ func (s *Server) listen() error {
 
 // Addresses tells where a started server listens, with the real ports.
 func (s *Server) Addresses() Addresses { return s.addresses }
-
-// flushTimeout is how long Shutdown waits for the database to take what was
-// received. What it does not take was not acknowledged either.
-const flushTimeout = 5 * time.Second
-
-// Shutdown stops accepting, commits and acknowledges what was received, tells
-// the clients, and ends. It is safe to call twice; ctx bounds it.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.shutdown.Do(func() { s.result = s.end(ctx) })
-	return s.result
-}
-
-func (s *Server) end(ctx context.Context) error {
-	if s.listener != nil {
-		_ = s.listener.Close()
-	}
-	var failed error
-	note := func(doing string, err error) {
-		if err != nil && failed == nil {
-			failed = fmt.Errorf("%s: %w", doing, err)
-		}
-	}
-	// What was received is answered, then everybody is told; the wills of
-	// those who are cut off are still stored.
-	patience, stuck := flushTimeout, false
-	if !s.awaySince().IsZero() {
-		patience = time.Second
-	}
-	half, cancel := context.WithTimeout(ctx, patience)
-	for _, l := range s.running() {
-		if s.replaced.Load() {
-			l.Refuse()
-			stuck = true
-			continue
-		}
-		if err := l.Flush(half); err != nil {
-			// The database is away: nobody must wait for it any more.
-			s.o.Logger.Warn("the database is away: what it has not taken was not acknowledged, and clients send it again", "error", err)
-			l.Refuse()
-			stuck = true
-		}
-	}
-	cancel()
-	s.hook.DisconnectAll(packets.ErrServerShuttingDown)
-	note("end connections", s.door.close(ctx))
-	for _, l := range s.running() {
-		if !stuck {
-			note("flush", l.Shutdown(ctx))
-		}
-	}
-	if s.cancel != nil {
-		s.cancel()
-	}
-	// A statement that hangs has been told to end; its connection is not to be
-	// closed under it.
-	last, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	for _, l := range s.running() {
-		if l.Shutdown(last) != nil {
-			s.inner = nil
-		}
-	}
-	if s.public != nil {
-		_ = s.public.Close()
-		_ = s.private.Close()
-	}
-	if stuck {
-		ctx = last
-	}
-	if err := s.hub.Shutdown(ctx); err != nil {
-		s.o.Logger.Warn("saving cursors failed: devices get again what they have acknowledged since", "error", err)
-	}
-	_ = s.mochi.Close()
-	s.work.Wait()
-	s.closeDatabase()
-	return failed
-}
-
-// running are the lanes, if they have been started.
-func (s *Server) running() []*inbox.Lane {
-	if s.cancel == nil {
-		return nil
-	}
-	return s.lanes
-}
-
-func (s *Server) closeDatabase() {
-	for _, l := range s.inner {
-		_ = l.Close()
-	}
-	if s.owner != nil {
-		_ = s.owner.Close()
-	}
-	if s.store != nil {
-		_ = s.store.Close()
-	}
-}

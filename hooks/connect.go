@@ -22,7 +22,7 @@ const connectTimeout = 10 * time.Second
 // why, because Mochi knows one only.
 func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	conn := connOf(cl)
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
 	c, err := h.connect(ctx, cl, conn, pk)
 	if err == nil {
@@ -32,8 +32,10 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
-		c.dropWill()
-		c.closeSession()
+		ctx, cancel := h.within(endTimeout)
+		defer cancel()
+		c.dropWill(ctx)
+		c.closeSession(ctx)
 		c.leaveGate(false)
 	}
 	return fmt.Errorf("connect refused: %w", refusal)

@@ -113,6 +113,9 @@ type Hook struct {
 	registry registry
 	limiters limiters
 	wills    wills
+
+	ctx    context.Context // of all that waits; see Hurry
+	cancel context.CancelFunc
 }
 
 // New makes the hook for a server, whose options it checks: those under which
@@ -122,6 +125,7 @@ func New(server *mqtt.Server, o Options) (*Hook, error) {
 		return nil, err
 	}
 	h := &Hook{o: o, server: server}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
 	return h, nil

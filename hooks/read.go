@@ -78,7 +78,9 @@ func (c *client) readDisconnect(pk packets.Packet) packets.Packet {
 	}
 	pk, ok := c.readLife(pk)
 	if ok && pk.ReasonCode == packets.CodeDisconnect.Code {
-		c.dropWill()
+		ctx, cancel := c.hook.within(endTimeout)
+		c.dropWill(ctx)
+		cancel()
 	}
 	return pk
 }

@@ -185,8 +185,8 @@ func recordOf(p postbox.SentPublish) *sentRecord {
 // a re-send would be taken for new. It gives up when the connection ends.
 func (c *client) load(read func(ctx context.Context) error) bool {
 	pause := 50 * time.Millisecond
-	for !c.conn.Closed() {
-		ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	for !c.conn.Closed() && c.hook.ctx.Err() == nil {
+		ctx, cancel := c.hook.within(connectTimeout)
 		err := read(ctx)
 		cancel()
 		if err == nil {

@@ -30,7 +30,7 @@ func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if c == nil {
 		return pk
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
 	c.readSince(pk)
 	filters := make(packets.Subscriptions, len(pk.Filters))
@@ -248,7 +248,7 @@ func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	if c == nil {
 		return pk
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
 	names := make([]string, 0, len(pk.Filters))
 	for _, f := range pk.Filters {

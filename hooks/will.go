@@ -73,14 +73,14 @@ func (c *client) takeWill() (w *store.Will, life time.Duration) {
 // after its delay or with the session, whichever is sooner [MQTT-3.1.3-9]. One
 // that is due now is in its lane when this returns, before anything that the
 // device's next connection publishes.
-func (c *client) leaveWill() {
+func (c *client) leaveWill(ctx context.Context) {
 	w, life := c.takeWill()
 	switch {
 	case w == nil:
 	case min(w.Delay, life) == 0:
 		c.hook.sendWill(*w)
 	default:
-		c.hook.noteWill(willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})
+		c.hook.noteWill(ctx, willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})
 	}
 }
 
@@ -88,8 +88,8 @@ func (c *client) leaveWill() {
 // a CONNECT that was refused. It returns when the will is forgotten, so that a
 // client that sees its connection closed can rely on it; unless the database is
 // away.
-func (c *client) dropWill() {
+func (c *client) dropWill(ctx context.Context) {
 	if w, _ := c.takeWill(); w != nil {
-		c.hook.noteWill(willNote{id: w.ID, drop: true})
+		c.hook.noteWill(ctx, willNote{id: w.ID, drop: true})
 	}
 }

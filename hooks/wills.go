@@ -127,8 +127,8 @@ func (s *sentWill) Flush() {}
 var _ inbox.Origin = (*sentWill)(nil)
 
 // noteWill tells the database about a will; later, when it is away.
-func (h *Hook) noteWill(n willNote) {
-	if err := h.tellWill(context.Background(), n); err != nil {
+func (h *Hook) noteWill(ctx context.Context, n willNote) {
+	if err := h.tellWill(ctx, n); err != nil {
 		h.wills.later(n)
 		h.o.Logger.Warn("noting the end of a will failed: it is tried again", "error", err)
 	}

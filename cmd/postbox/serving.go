@@ -33,6 +33,9 @@ type serving struct {
 func (r *serving) once(ctx context.Context) error {
 	ending, end := context.WithCancelCause(ctx)
 	defer end(nil)
+	// A second signal then has its default effect, the end: also while this
+	// server starts, or gives its place to another.
+	defer context.AfterFunc(ctx, r.unhook)()
 	r.options.Fenced = func() { end(errFenced) }
 	r.options.Replaced = func() { end(errReplaced) }
 	server, err := r.start(ctx)
@@ -50,7 +53,6 @@ func (r *serving) once(ctx context.Context) error {
 	why := context.Cause(ending)
 	if ctx.Err() != nil {
 		why = nil
-		r.unhook() // a second signal now has its default effect: the end
 	}
 	r.options.Logger.Info("shutting down")
 	if err := shut(server); err != nil && why == nil {
