@@ -11,7 +11,7 @@ import (
 )
 
 // Bounds of Shutdown. What the database does not take in time was not
-// acknowledged either: none of them being reached is a failure.
+// acknowledged either: to reach one of them is no failure.
 const (
 	// flushTimeout is how long it may take to store what was received, and to
 	// note the ends of the connections.
@@ -26,8 +26,8 @@ const (
 
 // Shutdown stops accepting, commits and acknowledges what was received, tells
 // the clients, and ends. That the database is away or silent is no error, and
-// does not hold it up for longer than eight seconds. It is safe to call twice;
-// ctx bounds it.
+// does not hold it up for longer than eight seconds. It is safe to call twice.
+// When ctx ends first, its error is returned, two seconds later at most.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.shutdown.Do(func() { s.result = s.end(ctx) })
 	return s.result
@@ -122,9 +122,10 @@ func (s *Server) saveCursors(ctx context.Context, stuck bool) {
 // database. A statement that hangs has been told to end; its connection is not
 // to be closed under it: what takes longer than a moment is left to itself.
 func (s *Server) endWork(ctx context.Context, stuck bool) error {
-	if stuck {
+	bound := ctx
+	if stuck || ctx.Err() != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, stuckTimeout)
+		bound, cancel = context.WithTimeout(context.WithoutCancel(ctx), stuckTimeout)
 		defer cancel()
 	}
 	ended := make(chan struct{})
@@ -139,14 +140,13 @@ func (s *Server) endWork(ctx context.Context, stuck bool) error {
 	}()
 	select {
 	case <-ended:
-		return nil
-	case <-ctx.Done():
-	}
-	if stuck {
+	case <-bound.Done():
 		s.o.Logger.Warn("the connections to the database are left to end by themselves")
-		return nil
 	}
-	return fmt.Errorf("wait for the end of what runs: %w", ctx.Err())
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
 }
 
 // running are the lanes, if they have been started.

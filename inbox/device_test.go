@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -28,7 +29,7 @@ func newDesk(t *testing.T) *desk {
 	d.hub = NewHub(d.db, "now", quiet())
 	d.hub.Start()
 	t.Cleanup(func() {
-		if err := d.hub.Shutdown(t.Context()); err != nil {
+		if err := d.hub.Shutdown(context.Background()); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/lib/pq"
+	"github.com/lib/pq/pqerror"
 
 	"postbox"
 )
@@ -58,7 +59,7 @@ func isAway(err error) bool {
 // in PostgreSQL's errcodes appendix. All others say something of the server, of
 // its disk, its rights, its schema: a message must wait until that is mended,
 // and not be refused. An exceeded quota is an "internal error" (XX000).
-func ofTheData(code pq.ErrorCode) bool {
+func ofTheData(code pqerror.Code) bool {
 	switch code.Class() {
 	case "21", // cardinality
 		"22", // data

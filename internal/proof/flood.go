@@ -109,9 +109,10 @@ func (f *Flood) read() {
 // Stop publishes no more, once what is being written has been taken.
 func (f *Flood) Stop() { f.stop.Store(true) }
 
-// Sent is how many messages were begun to be written; Acknowledged how many
-// were acknowledged.
-func (f *Flood) Sent() int64         { return f.sent.Load() }
+// Sent is how many messages were begun to be written.
+func (f *Flood) Sent() int64 { return f.sent.Load() }
+
+// Acknowledged is how many messages were acknowledged.
 func (f *Flood) Acknowledged() int64 { return f.acked.Load() }
 
 // Ended tells whether the connection has ended, and with which reason if the

@@ -23,7 +23,7 @@ func (d *device) connect(l login, r *rand.Rand) bool {
 		asked, least := time.Now(), d.pos.lo
 		pk := d.connectPacket(l)
 		w.mu.Unlock()
-		link, ack, err := greet(w.server.MQTT, pk)
+		link, ack, err := w.greet(pk)
 		if err != nil || ack.ReasonCode != 0 {
 			w.pause(20 * time.Millisecond)
 		}
@@ -53,8 +53,8 @@ func (d *device) connect(l login, r *rand.Rand) bool {
 }
 
 // greet connects and reads the CONNACK.
-func greet(addr string, pk packets.Packet) (*link, packets.Packet, error) {
-	l, err := dial(addr, pk.ProtocolVersion)
+func (w *world) greet(pk packets.Packet) (*link, packets.Packet, error) {
+	l, err := dial(w.t, w.server.MQTT, pk.ProtocolVersion)
 	if err != nil {
 		return nil, packets.Packet{}, err
 	}

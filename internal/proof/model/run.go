@@ -25,8 +25,6 @@ type Options struct {
 	// For is how long steps are made. A run ends some seconds later, when all
 	// is delivered.
 	For time.Duration
-	// NoRace runs the server without the race detector.
-	NoRace bool
 }
 
 // devicesOf are the devices of each user, by their protocol version.
@@ -41,7 +39,7 @@ var devicesOf = map[string][]byte{
 // test at the first broken promise, with all that led to it.
 func Run(t *testing.T, o Options) {
 	t.Helper()
-	w := newWorld(t, o)
+	w := newWorld(t)
 	defer w.db.Close()
 	steps := w.play(o)
 	w.mu.Lock()
@@ -86,7 +84,7 @@ func (w *world) showTrace(f *finding) {
 }
 
 // newWorld starts the server on a PostgreSQL of its own, and makes the users.
-func newWorld(t *testing.T, o Options) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, pg: startPostgres(t), changed: make(chan struct{}), tokens: make(map[string]string),
@@ -94,7 +92,7 @@ func newWorld(t *testing.T, o Options) *world {
 	}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	t.Cleanup(w.cancel)
-	w.server = proof.StartServer(t, proof.ServerOptions{DatabaseURL: w.pg.URL(), NoRace: o.NoRace})
+	w.server = proof.StartServer(t, proof.ServerOptions{DatabaseURL: w.pg.URL()})
 	var err error
 	if w.db, err = sql.Open("postgres", w.pg.URL()); err != nil {
 		t.Fatal(err)
