@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"net"
@@ -142,7 +141,7 @@ func (s *Server) openDatabase(ctx context.Context) error {
 	if s.owner, err = s.store.Own(ctx); err != nil {
 		return err
 	}
-	if err := s.store.Migrating(func(db *sql.DB) error { return schema.Migrate(ctx, db) }); err != nil {
+	if err := s.store.Migrating(ctx, schema.Migrate); err != nil {
 		return err
 	}
 	if _, err := s.store.Durability(ctx); err != nil {

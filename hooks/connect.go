@@ -150,6 +150,7 @@ func (c *client) takeOver(ctx context.Context) error {
 }
 
 func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
+	defer c.hook.wills.read()()
 	// The device's earlier connection may have left a cursor to be saved.
 	err := c.hook.patiently(ctx, func() error { return c.hook.o.Mail.FlushCursors(ctx) })
 	if err != nil {

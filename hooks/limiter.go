@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -46,6 +47,22 @@ func (l *limiters) of(user postbox.UserID) *rate.Limiter {
 		l.users[user] = r
 	}
 	return r
+}
+
+// await waits until the user may publish, and counts that as a publish. It
+// refuses at once, and counts nothing, when that would take longer than patience
+// or ctx allows.
+func (l *limiters) await(ctx context.Context, user postbox.UserID, patience time.Duration) error {
+	r := l.of(user)
+	if r == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := r.Wait(ctx); err != nil {
+		return postbox.Errorf(postbox.CodeRateLimited, "the user publishes too fast: try again later")
+	}
+	return nil
 }
 
 // throttle makes a user's connection read more slowly while the user publishes

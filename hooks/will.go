@@ -17,7 +17,13 @@ import (
 // is sent once, whenever the server is killed: what is left of it at the next
 // start is due then.
 
-// readWill checks the will of a CONNECT like a publish.
+// willPatience is for how long a CONNECT with a will waits while its user
+// publishes faster than allowed.
+const willPatience = connectTimeout / 2
+
+// readWill checks the will of a CONNECT like a publish, as which it counts for
+// the publish rate: here, where the client can be made to wait or come back, and
+// not when it is sent and must not be lost.
 func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) error {
 	if offered == nil || !offered.WillFlag {
 		return nil
@@ -36,6 +42,9 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 	}
 	err = c.hook.patiently(ctx, func() error { return c.hook.o.MayWrite(ctx, c.who.ID, d.To) })
 	if err != nil {
+		return err
+	}
+	if err := c.hook.limiters.await(ctx, c.who.ID, willPatience); err != nil {
 		return err
 	}
 	m := d.Publish.Message
@@ -72,12 +81,14 @@ func (c *client) takeWill() (w *store.Will, life time.Duration) {
 // leaveWill is for the end of a connection without DISCONNECT: the will is due
 // after its delay or with the session, whichever is sooner [MQTT-3.1.3-9]. One
 // that is due now is in its lane when this returns, before anything that the
-// device's next connection publishes.
+// device's next connection publishes. But where the server has ended the user's
+// connections, as those of a disabled one, what the database says of the user
+// counts, and not what was true at CONNECT: the will is read from there.
 func (c *client) leaveWill(ctx context.Context) {
 	w, life := c.takeWill()
 	switch {
 	case w == nil:
-	case min(w.Delay, life) == 0:
+	case min(w.Delay, life) == 0 && !c.hook.registry.kickedSince(c.who.ID, c.began):
 		c.hook.sendWill(*w)
 	default:
 		c.hook.noteWill(ctx, willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})

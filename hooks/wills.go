@@ -26,13 +26,26 @@ const (
 	willsPage = 100
 	// noteTimeout bounds the wait for the database at the end of a connection.
 	noteTimeout = 5 * time.Second
+	// lastNotesTimeout bounds the last try to tell the database what it does not
+	// know yet, when the server ends.
+	lastNotesTimeout = time.Second
 )
 
 // wills are those on their way, and what the database is still to be told.
 type wills struct {
-	mu    sync.Mutex // guards the fields below
-	under map[postbox.MessageID]struct{}
-	notes []willNote
+	mu      sync.Mutex // guards the fields below
+	under   map[postbox.MessageID]struct{}
+	notes   []willNote
+	reads   uint64 // how many have begun
+	reading map[uint64]struct{}
+	ended   []endedWill // that stay in under, in the order of their ends
+}
+
+// endedWill is a will that is settled, but may be in what reads up to last have
+// found in the database.
+type endedWill struct {
+	id   postbox.MessageID
+	last uint64
 }
 
 // willNote is news of a will: forgotten, or due at a time.
@@ -42,7 +55,42 @@ type willNote struct {
 	due  time.Time
 }
 
-// begin reports false for a will that is on its way already.
+// read is for who is about to read wills from the database in order to send
+// them: until done is called no will ends that may be among them.
+func (w *wills) read() (done func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads++
+	n := w.reads
+	if w.reading == nil {
+		w.reading = make(map[uint64]struct{})
+	}
+	w.reading[n] = struct{}{}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.reading, n)
+		w.forget()
+	}
+}
+
+// forget lets those ended wills go that no read can have found.
+func (w *wills) forget() {
+	if len(w.ended) == 0 {
+		return
+	}
+	oldest := w.reads + 1
+	for n := range w.reading {
+		oldest = min(oldest, n)
+	}
+	for len(w.ended) > 0 && w.ended[0].last < oldest {
+		delete(w.under, w.ended[0].id)
+		w.ended = w.ended[1:]
+	}
+}
+
+// begin reports false for a will that is on its way already, or was until just
+// now.
 func (w *wills) begin(id postbox.MessageID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -56,10 +104,15 @@ func (w *wills) begin(id postbox.MessageID) bool {
 	return true
 }
 
+// end is for a will that the database does not have any more, or that the lane
+// did not take.
 func (w *wills) end(id postbox.MessageID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	delete(w.under, id)
+	if _, ok := w.under[id]; ok {
+		w.ended = append(w.ended, endedWill{id, w.reads})
+		w.forget()
+	}
 }
 
 // later keeps a note until the database is told.
@@ -148,8 +201,10 @@ func (h *Hook) tellWill(ctx context.Context, n willNote) error {
 }
 
 // KeepWills sends wills when they are due, until ctx ends. What is due when it
-// begins was left by a server that stopped or was killed.
+// begins was left by a server that stopped or was killed. Before it returns it
+// tells the database, for a second at most, which wills it must forget.
 func (h *Hook) KeepWills(ctx context.Context) {
+	defer h.tellLast(ctx)
 	tick := time.NewTicker(willsEvery)
 	defer tick.Stop()
 	for {
@@ -165,13 +220,33 @@ func (h *Hook) KeepWills(ctx context.Context) {
 	}
 }
 
-func (h *Hook) keepWills(ctx context.Context) error {
+// tellLast tells the database what it still does not know when the server ends.
+// What it is not told then, the next start takes for wills of connections that
+// were cut.
+func (h *Hook) tellLast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastNotesTimeout)
+	defer cancel()
+	if err := h.tellWills(ctx); err != nil {
+		h.o.Logger.Warn("noting the end of wills failed: they are sent after the next start", "error", err)
+	}
+}
+
+// tellWills tells the database all that is noted, until it does not answer.
+func (h *Hook) tellWills(ctx context.Context) error {
 	for n, ok := h.wills.note(); ok; n, ok = h.wills.note() {
 		if err := h.tellWill(ctx, n); err != nil {
 			h.wills.later(n)
 			return err
 		}
 	}
+	return nil
+}
+
+func (h *Hook) keepWills(ctx context.Context) error {
+	if err := h.tellWills(ctx); err != nil {
+		return err
+	}
+	defer h.wills.read()()
 	var last store.Will
 	for {
 		due, err := h.dueWills(ctx, last)

@@ -22,8 +22,14 @@ func (l *Lane) commit(ctx context.Context, group []*Draft) error {
 	if err := l.retry(ctx, resolve); err != nil {
 		return err
 	}
-	findRepeats(group)
-	return l.store(ctx, group)
+	for len(group) > 0 {
+		n := findRepeats(group)
+		if err := l.store(ctx, group[:n]); err != nil {
+			return err
+		}
+		group = group[n:]
+	}
+	return nil
 }
 
 // store appends a group. A group that cannot be stored as a whole, although
@@ -94,14 +100,18 @@ func (l *Lane) retry(ctx context.Context, f func() error) error {
 }
 
 // findRepeats links drafts that use the idempotency key of an earlier draft of
-// the same group to that draft.
-func findRepeats(group []*Draft) {
+// the same group to that draft. It stops at one that uses the key of a will, and
+// returns how many are before it: a will may turn out to be gone, with nothing
+// stored, and what is stored decides on the next one with its key. That one can
+// neither be in the same batch, which may store a key once only, nor be stored
+// later than what its sender has sent after it.
+func findRepeats(group []*Draft) int {
 	type use struct {
 		sender postbox.UserID
 		key    string
 	}
 	var seen map[use]*Draft
-	for _, d := range group {
+	for i, d := range group {
 		if !d.appends() || d.Publish.Message.Key == "" {
 			continue
 		}
@@ -109,12 +119,16 @@ func findRepeats(group []*Draft) {
 			seen = make(map[use]*Draft)
 		}
 		k := use{d.Publish.Message.Sender, d.Publish.Message.Key}
-		if first, ok := seen[k]; ok {
-			d.Earlier = first
-		} else {
+		switch first, ok := seen[k]; {
+		case !ok:
 			seen[k] = d
+		case first.Publish.Will:
+			return i
+		default:
+			d.Earlier = first
 		}
 	}
+	return len(group)
 }
 
 // batchOf collects what a group needs of the database. Of the QoS 2 ids only

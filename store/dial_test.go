@@ -20,7 +20,7 @@ func TestStartOfAConnectionIsAbandoned(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	s, err := store.Open(store.Options{URL: "postgres://postbox@" + listener.Addr().String() + "/postbox?sslmode=disable&connect_timeout=60"})
+	s, err := store.Open(store.Options{URL: "postgres://postbox@" + listener.Addr().String() + "/postbox?sslmode=disable&connect_timeout=60&statement_timeout=60000"})
 	if err != nil {
 		t.Fatal(err)
 	}

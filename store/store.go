@@ -85,7 +85,7 @@ func (s *Store) DB() *sqlx.DB { return s.db }
 
 // Migrating gives f connections that wait as long as a statement takes: a
 // migration may rewrite a large table.
-func (s *Store) Migrating(f func(*sql.DB) error) error {
+func (s *Store) Migrating(ctx context.Context, f func(context.Context, *sql.DB) error) error {
 	settings := maps.Clone(connectionSettings)
 	settings["statement_timeout"] = "0"
 	dsn, err := withSettings(s.options.URL, settings)
@@ -97,7 +97,7 @@ func (s *Store) Migrating(f func(*sql.DB) error) error {
 		return fmt.Errorf("open database: %w", err)
 	}
 	defer db.Close()
-	return f(db.DB)
+	return f(ctx, db.DB)
 }
 
 // Ping asks the database whether it is there, may be written to, and is still

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,7 +43,7 @@ func openDatabase(ctx context.Context, g *globals) (*database, error) {
 		d.close()
 		return nil, fmt.Errorf("the database cannot be used: %w", err)
 	}
-	if err := st.Migrating(func(db *sql.DB) error { return schema.Migrate(ctx, db) }); err != nil {
+	if err := st.Migrating(ctx, schema.Migrate); err != nil {
 		d.close()
 		return nil, err
 	}
