@@ -38,6 +38,7 @@ type wills struct {
 	notes   []willNote
 	reads   uint64 // how many have begun
 	reading map[uint64]struct{}
+	done    uint64      // no read up to this one is still going on
 	ended   []endedWill // that stay in under, in the order of their ends
 }
 
@@ -70,20 +71,19 @@ func (w *wills) read() (done func()) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		delete(w.reading, n)
+		for w.done < w.reads {
+			if _, ok := w.reading[w.done+1]; ok {
+				break
+			}
+			w.done++
+		}
 		w.forget()
 	}
 }
 
 // forget lets those ended wills go that no read can have found.
 func (w *wills) forget() {
-	if len(w.ended) == 0 {
-		return
-	}
-	oldest := w.reads + 1
-	for n := range w.reading {
-		oldest = min(oldest, n)
-	}
-	for len(w.ended) > 0 && w.ended[0].last < oldest {
+	for len(w.ended) > 0 && w.ended[0].last <= w.done {
 		delete(w.under, w.ended[0].id)
 		w.ended = w.ended[1:]
 	}

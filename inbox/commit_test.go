@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -245,4 +246,52 @@ func TestCommittedIsDelivered(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})
+}
+
+// The key of a will that turns out to be gone is free: what comes after it in
+// the same group is judged by what is stored, and keeps its place.
+func TestKeyOfAWill(t *testing.T) {
+	for name, gone := range map[string]bool{"stored": false, "gone": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := newOffice(t)
+				var wills, phone origin
+				o.db.set(func() {
+					o.db.failAppend = func(b *postbox.Batch) error {
+						used := make(map[string]bool)
+						for _, p := range b.Publishes {
+							if k := p.Message.Key; k != "" && used[k] {
+								return errBroken // as the unique index would
+							}
+							used[p.Message.Key] = true
+							p.Gone = p.Will && gone
+						}
+						b.Publishes = slices.DeleteFunc(b.Publishes, func(p *postbox.Publish) bool { return p.Gone })
+						return nil
+					}
+				})
+				will := func(d *Draft) *Draft {
+					d.Publish.Will = true
+					return key(d, "k")
+				}
+				o.together(
+					letter(&phone, alice, "bob", "first"),
+					will(letter(&wills, alice, "bob", "x")),
+					key(letter(&phone, alice, "bob", "x"), "k"),
+					will(letter(&wills, alice, "bob", "x")),
+					key(letter(&phone, alice, "bob", "y"), "k"),
+					letter(&phone, alice, "bob", "last"),
+				)
+				if gone {
+					wantOutcomes(t, &wills, "x: not_found", "x: duplicate of 2")
+					wantOutcomes(t, &phone, "first", "x", "y: conflict", "last")
+					o.wantBatches([]string{"plug"}, []string{"first"}, []string{"x", "last"})
+				} else {
+					wantOutcomes(t, &wills, "x", "x: duplicate of 2")
+					wantOutcomes(t, &phone, "first", "x: duplicate of 2", "y: conflict", "last")
+					o.wantBatches([]string{"plug"}, []string{"first", "x"}, []string{"last"})
+				}
+			})
+		})
+	}
 }

@@ -99,7 +99,7 @@ func TestCommitsOfUnknownOutcome(t *testing.T) {
 
 	began := time.Now()
 	cutter.Start(4)
-	for limit := began.Add(time.Duration(cuts) * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for limit := began.Add(time.Duration(cuts) * 5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		v.mu.Lock()
 		enough := v.cuts >= cuts && v.stored >= 10 && v.not >= 10
 		n := v.cuts
