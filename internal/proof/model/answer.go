@@ -132,8 +132,8 @@ func (p *publish) ambiguous() bool {
 			return false
 		case q.text == p.text && q.qos == p.qos:
 			return true
-		case p.dups > 0 && !q.answered.IsZero() && q.key == "":
-			return false
+		case p.dups > 0 && !q.answered.IsZero() && q.key == "" && (q.alone || !q.tick):
+			return false // a row of its own says who used the id last
 		}
 	}
 	return len(earlier) == mostHistory // before that nobody remembers

@@ -54,7 +54,7 @@ func (d *device) connect(l login, r *rand.Rand) bool {
 
 // greet connects and reads the CONNACK.
 func (w *world) greet(pk packets.Packet) (*link, packets.Packet, error) {
-	l, err := dial(w.t, w.server.MQTT, pk.ProtocolVersion)
+	l, err := dial(w.t, w.address, pk.ProtocolVersion)
 	if err != nil {
 		return nil, packets.Packet{}, err
 	}

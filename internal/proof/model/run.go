@@ -93,6 +93,7 @@ func newWorld(t *testing.T) *world {
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	t.Cleanup(w.cancel)
 	w.server = proof.StartServer(t, proof.ServerOptions{DatabaseURL: w.pg.URL()})
+	w.address = w.server.MQTT
 	var err error
 	if w.db, err = sql.Open("postgres", w.pg.URL()); err != nil {
 		t.Fatal(err)

@@ -17,9 +17,11 @@ const patience = 60 * time.Second
 
 // world is one run: the server, its clients, and what is known of both.
 type world struct {
-	t       testing.TB
-	began   time.Time
-	server  *proof.Server
+	t      testing.TB
+	began  time.Time
+	server *proof.Server
+	// address is the server's, which a restart does not change.
+	address string
 	pg      *embedpg.Server
 	db      *sql.DB
 	ctx     context.Context // ends with the run, or at the first finding
