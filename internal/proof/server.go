@@ -92,7 +92,8 @@ func StartServer(t testing.TB, o ServerOptions) *Server {
 // connections: it must still be free when the server comes back on it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	for port := 20000 + os.Getpid()%5000; port < 32000; port++ {
+	// Far from where another process begins, which may have the next pid.
+	for port := 20000 + os.Getpid()*7919%11000; port < 32000; port++ {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil || given[port] {
 			if err == nil {

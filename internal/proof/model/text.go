@@ -10,7 +10,7 @@ import (
 // newText makes something to say, as far as the device's protocol version can.
 func (d *device) newText(r *rand.Rand, qos byte) *text {
 	b := &d.w.book
-	if qos > 0 && r.IntN(4) == 0 {
+	if qos > 0 && r.IntN(3) == 0 {
 		return d.theTick(r)
 	}
 	b.next++
