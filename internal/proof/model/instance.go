@@ -22,7 +22,7 @@ type instance struct {
 	last    int64 // number of the last delivery
 	acked   int64 // all up to here is acknowledged
 	out     []delivered
-	unsure  int64 // the highest number acknowledged on an earlier connection
+	unsure  int64 // the highest number acknowledged late: for an earlier instance
 }
 
 // delivered is a delivery that is not acknowledged, or not in order.
@@ -69,6 +69,9 @@ func (c *conn) acknowledge(k int) {
 	i := c.inst
 	i.out[k].ack = yes
 	id := i.out[k].id
+	for _, a := range c.asks { // the server may come to this after that
+		a.late = max(a.late, i.out[k].n)
+	}
 	n := 0
 	for n < len(i.out) && i.out[n].ack == yes {
 		i.acked = i.out[n].n

@@ -16,6 +16,7 @@ type request struct {
 	opts  options
 	since int64  // -1: none
 	codes []byte // what must be answered
+	late  int64  // the highest number acknowledged since
 	at    time.Time
 	sure  int64 // acknowledged before it, which the server then knows
 	least int64 // what the server knew then to be acknowledged
@@ -179,7 +180,7 @@ func (c *conn) begin(a *request) {
 		since = -1
 	}
 	c.end(a)
-	i := &instance{opts: a.opts, asked: a.at, granted: time.Now()}
+	i := &instance{opts: a.opts, asked: a.at, granted: time.Now(), unsure: a.late}
 	switch {
 	case since >= 0:
 		d.pos.replace(since, time.Time{})
