@@ -24,13 +24,16 @@ func (t EntryType) String() string {
 	return "unknown"
 }
 
-// Entry is one numbered line of a user's inbox. Message is the message it is,
-// or is about; a room entry has none.
+// Entry is one numbered line of a user's inbox.
 type Entry struct {
 	InboxSeq InboxSeq
 	Type     EntryType
-	Message  *Message
-	// Own is true in the sender's own inbox: only there the envelope shows the
+	// Message is the message that the entry is, or that an edit or a retraction
+	// is about, in its present state; nil for all others.
+	Message *Message
+	// Event is what happened, nil for a message.
+	Event *Event
+	// Own is true in the inbox of who sent it: only there the envelope shows the
 	// idempotency key and the sending device.
 	Own bool
 }

@@ -21,10 +21,9 @@ type View struct {
 }
 
 // AppendEnvelope appends e as the JSON object of docs/spec.md §4. The payload
-// bytes of a message that are not UTF-8 become body_base64. An entry without a
-// message has its number and its type only.
+// bytes of a message that are not UTF-8 become body_base64. An entry of which
+// nothing is known has its number and its type only.
 func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
-	m := e.Message
 	dst = append(dst, `{"inbox_seq":`...)
 	dst = strconv.AppendInt(dst, int64(e.InboxSeq), 10)
 	if v.After != e.InboxSeq-1 {
@@ -35,26 +34,30 @@ func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
 	dst = append(dst, v.Epoch...)
 	dst = append(dst, `","type":"`...)
 	dst = append(dst, e.Type.String()...)
-	if m == nil {
-		return append(dst, `"}`...)
-	}
-	dst = append(dst, `","id":"`...)
-	dst = m.ID.Append(dst)
-	// Names need no escaping: their form allows no character that does.
-	dst = append(dst, `","from":"`...)
-	dst = append(dst, m.From...)
-	if m.Room != "" {
-		dst = append(dst, `","room":"`...)
-		dst = append(dst, m.Room...)
-	} else {
-		dst = append(dst, `","to":"`...)
-		dst = append(dst, m.To...)
-	}
-	dst = append(dst, `","seq":`...)
-	dst = strconv.AppendInt(dst, int64(m.Seq), 10)
-	dst = append(dst, `,"sent_at":"`...)
-	dst = AppendTime(dst, m.SentAt)
 	dst = append(dst, '"')
+	switch {
+	case e.Event != nil:
+		dst = appendEvent(append(dst, ','), e, v)
+	case e.Message != nil:
+		dst = appendMessage(append(dst, ','), e, v)
+	}
+	return append(dst, '}')
+}
+
+// AppendMessage appends a message as a JSON object: its envelope without what
+// belongs to an inbox. Own shows the idempotency key and the sending device.
+func AppendMessage(dst []byte, m *Message, own bool, now time.Time) []byte {
+	e := Entry{Message: m, Own: own}
+	return append(appendMessage(append(dst, '{'), &e, View{Now: now}), '}')
+}
+
+func appendMessage(dst []byte, e *Entry, v View) []byte {
+	m := e.Message
+	dst = append(dst, `"id":"`...)
+	dst = append(m.ID.Append(dst), `",`...)
+	dst = appendBetween(dst, m.From, m.To, m.Room, m.Seq)
+	dst = append(dst, `,"sent_at":"`...)
+	dst = append(AppendTime(dst, m.SentAt), '"')
 	if !m.EditedAt.IsZero() {
 		dst = append(dst, `,"edited_at":"`...)
 		dst = append(AppendTime(dst, m.EditedAt), '"')
@@ -63,9 +66,7 @@ func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
 		dst = appendOwn(dst, m)
 	}
 	if t := e.Tombstone(v.Now); t != "" {
-		dst = append(dst, `,"`...)
-		dst = append(dst, t...)
-		return append(dst, `":true}`...)
+		return appendTombstone(dst, t)
 	}
 	dst = append(dst, `,"content_type":`...)
 	dst = AppendString(dst, m.ContentTypeOf())
@@ -73,11 +74,67 @@ func AppendEnvelope(dst []byte, e *Entry, v View) []byte {
 		dst = append(dst, `,"ref":`...)
 		dst = append(dst, m.Ref...)
 	}
-	if v.TooLarge > 0 {
-		dst = append(dst, `,"too_large":`...)
-		return append(strconv.AppendInt(dst, int64(v.TooLarge), 10), '}')
+	return appendContent(dst, m.Body, v.TooLarge)
+}
+
+// appendEvent appends what happened: of an edit the message's present body, or
+// why there is none any more.
+func appendEvent(dst []byte, e *Entry, v View) []byte {
+	h := e.Event
+	about := e.Type == EntryEdit || e.Type == EntryRetract
+	if about {
+		dst = append(dst, `"id":"`...)
+		dst = append(h.ID.Append(dst), `",`...)
 	}
-	return append(appendBody(dst, m.Body), '}')
+	dst = appendBetween(dst, h.From, h.To, h.Room, h.Seq)
+	if about {
+		dst = append(dst, `,"ref":{"id":"`...)
+		dst = append(h.Of.Append(dst), `"}`...)
+	}
+	dst = append(dst, `,"sent_at":"`...)
+	dst = append(AppendTime(dst, h.At), '"')
+	if e.Own && h.Key != "" {
+		dst = append(dst, `,"idempotency_key":`...)
+		dst = AppendString(dst, h.Key)
+	}
+	if e.Type != EntryEdit || e.Message == nil {
+		return dst
+	}
+	if t := e.Tombstone(v.Now); t != "" {
+		return appendTombstone(dst, t)
+	}
+	return appendContent(dst, e.Message.Body, v.TooLarge)
+}
+
+// appendBetween appends who wrote where. Names need no escaping: their form
+// allows no character that does.
+func appendBetween(dst []byte, from, to User, room Room, seq Seq) []byte {
+	dst = append(dst, `"from":"`...)
+	dst = append(dst, from...)
+	if room != "" {
+		dst = append(dst, `","room":"`...)
+		dst = append(dst, room...)
+	} else {
+		dst = append(dst, `","to":"`...)
+		dst = append(dst, to...)
+	}
+	dst = append(dst, `","seq":`...)
+	return strconv.AppendInt(dst, int64(seq), 10)
+}
+
+func appendTombstone(dst []byte, why string) []byte {
+	dst = append(dst, `,"`...)
+	dst = append(dst, why...)
+	return append(dst, `":true`...)
+}
+
+// appendContent appends a body, or instead of it how large all would be.
+func appendContent(dst, body []byte, tooLarge int) []byte {
+	if tooLarge > 0 {
+		dst = append(dst, `,"too_large":`...)
+		return strconv.AppendInt(dst, int64(tooLarge), 10)
+	}
+	return appendBody(dst, body)
 }
 
 func appendOwn(dst []byte, m *Message) []byte {

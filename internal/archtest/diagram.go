@@ -19,11 +19,12 @@ type room struct {
 //	4  cmd       the only place that knows every concrete type
 //	3  broker    one server out of the parts
 //	2  hooks, web                                  the edges
-//	1  inbox, auth, store, schema, client, configs
+//	1  inbox, api, auth, store, schema, client, configs
 //	0  the module's root: the vocabulary
 var building = map[string]room{
 	"postbox": {floor: 0},
 
+	"postbox/api":     {floor: 1},
 	"postbox/auth":    {floor: 1},
 	"postbox/client":  {floor: 1},
 	"postbox/configs": {floor: 1},

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+
+	"postbox"
+)
+
+// Caller is who asks: an authenticated user.
+type Caller struct {
+	ID     postbox.UserID
+	Name   postbox.User
+	Device string // the MQTT client id; empty over HTTP
+	Admin  bool
+}
+
+// Writer appends to the logs. Both methods return when the database has
+// committed, or with postbox.ErrUnavailable (in the chain) when ctx ends before:
+// what was asked for may then still be committed. Any other error is a
+// *postbox.Error that says why nothing was stored.
+type Writer interface {
+	// Send stores a message to a user or to a room: to is of KindInbox or KindRoom.
+	// Of p the caller has filled in the first block, without conversation and
+	// recipients.
+	Send(ctx context.Context, to postbox.Topic, p *postbox.Publish) (stored postbox.Stored, duplicate bool, err error)
+	// Change stores an edit, a retraction or a read marker, and fills in c.
+	Change(ctx context.Context, c *postbox.Change) error
+}
+
+// Archive reads what is stored, as far as the user may see it.
+type Archive interface {
+	// Place finds a conversation of the user: with another user, or a room; one
+	// of the names is empty. ErrNotFound if there is no such user or room that the
+	// user may see. A direct conversation in which nothing was ever written has
+	// the number zero.
+	Place(ctx context.Context, user postbox.UserID, with postbox.User, room postbox.Room) (postbox.Place, error)
+	// PlaceOf finds the conversation and the position of a message that the user
+	// may see; else ErrNotFound.
+	PlaceOf(ctx context.Context, user postbox.UserID, id postbox.MessageID) (postbox.Place, postbox.Seq, error)
+	// Page reads messages of a place. A bound that names a message which is not in
+	// it is ErrNotFound.
+	Page(ctx context.Context, p postbox.Place, r postbox.PageRequest) (postbox.Page, error)
+	// Conversations lists the user's conversations by their last message, newest
+	// first: those whose last message is before the one named, zero for all.
+	Conversations(ctx context.Context, user postbox.UserID, before postbox.MessageID, limit int) ([]postbox.Summary, error)
+	// MarkRead moves the user's read marker, which only grows, to at most the
+	// place's last message. It returns the position now kept, and whether it moved.
+	MarkRead(ctx context.Context, user postbox.UserID, p postbox.Place, seq postbox.Seq) (postbox.Seq, bool, error)
+}
+
+// Inbox reads a user's inbox.
+type Inbox interface {
+	Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq, error)
+	// Entries reads at most limit entries after `after` and up to `upTo`, in order;
+	// what was removed by retention is left out.
+	Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error)
+	// PositionSince translates a position of an earlier epoch into the numbers of
+	// the one in force; false: it is of no epoch of this database.
+	PositionSince(ctx context.Context, user postbox.UserID, p postbox.Position) (postbox.InboxSeq, bool, error)
+	// Await returns when the user's inbox has an entry after `after`, or ctx ends.
+	Await(ctx context.Context, user postbox.UserID, after postbox.InboxSeq) error
+}
+
+// People knows users: what they show of themselves and whom they block.
+type People interface {
+	// Profile is the user's own.
+	Profile(ctx context.Context, user postbox.UserID) (postbox.Profile, error)
+	// Profiles are those of the names that exist, in any order.
+	Profiles(ctx context.Context, names []postbox.User) ([]postbox.Profile, error)
+	UpdateProfile(ctx context.Context, user postbox.UserID, c postbox.ProfileChange) (postbox.Profile, error)
+	// SetBlock blocks another user or ends that: ErrNotFound if there is none.
+	// What is in force on every server and connection within a second.
+	SetBlock(ctx context.Context, user postbox.UserID, other postbox.User, blocked bool) error
+	Blocks(ctx context.Context, user postbox.UserID) ([]postbox.User, error)
+}
+
+// Devices are the sessions of users.
+type Devices interface {
+	Devices(ctx context.Context, user postbox.UserID) ([]postbox.DeviceState, error)
+	// RevokeDevice forgets a session and ends its connection: ErrNotFound if there
+	// is none.
+	RevokeDevice(ctx context.Context, user postbox.UserID, device string) error
+}
+
+// Presence tells who has a device connected: of the names those that the user
+// may see.
+type Presence interface {
+	Presence(ctx context.Context, user postbox.UserID, names []postbox.User) ([]postbox.PresenceState, error)
+}

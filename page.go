@@ -1,0 +1,53 @@
+package postbox
+
+import "time"
+
+// Place is a conversation as one of those in it sees it.
+type Place struct {
+	Conversation ConversationID
+	With         User   // the other side of a direct conversation; else empty
+	WithID       UserID // the same
+	Room         Room   // else empty
+	// Spans are what the user may read of it, in order: all of a direct
+	// conversation, of a room by membership.
+	Spans []Span
+}
+
+// Span is a stretch of a conversation: After < seq, and seq <= UpTo unless that
+// is zero.
+type Span struct{ After, UpTo Seq }
+
+// Bound is one end of a page: a seq, a message id or a time, whichever is set.
+// The zero value is no bound.
+type Bound struct {
+	Seq  Seq
+	ID   MessageID
+	Time time.Time
+	Set  bool
+}
+
+// PageRequest asks for messages of one conversation: the latest; those before
+// or after a bound, which is excluded; those between both, from After on; or
+// those around one, which is included.
+type PageRequest struct {
+	Before, After, Around Bound
+	Limit                 int // at least 1
+}
+
+// Page is messages of one conversation, oldest first. They show their present
+// state.
+type Page struct {
+	Messages            []*Message
+	HasBefore, HasAfter bool
+}
+
+// Summary is a conversation in a user's list.
+type Summary struct {
+	Place
+	Last   *Message // the last one that the user may see; nil if none
+	Unread int      // others' visible messages after ReadSeq, counted to 1,000
+	// ReadSeq is how far the user has read; PeerDelivered and PeerRead how far
+	// the other side of a direct conversation has got and read them, as far as
+	// the user may know.
+	ReadSeq, PeerDelivered, PeerRead Seq
+}
