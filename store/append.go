@@ -14,7 +14,7 @@ import (
 
 const appendStatement = `SELECT heads, stamps, taken, gone FROM postbox.append(
 	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32)`
+	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
@@ -23,7 +23,7 @@ const appendStatement = `SELECT heads, stamps, taken, gone FROM postbox.append(
 // outcome that is not known the same batch must be given again: Append then
 // finds out first.
 func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
-	if l.unsure != nil {
+	if l.unsure != nil || l.unsureChange != nil {
 		if l.unsure != b {
 			return fmt.Errorf("append to lane %d: the last batch has no known outcome yet", l.id)
 		}
@@ -104,7 +104,7 @@ func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken, g
 	var heads, stamps pq.Int64Array
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
-		c.logs, c.counts, c.log, c.rank, c.ownLog, c.ownRank,
+		c.logs, c.counts, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
 		c.ids, c.expires, c.packets, c.qos, c.keys, c.devices, c.types, c.refs,
 		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
 		c.entryLog, c.entryRank, c.entryMessage,

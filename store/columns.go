@@ -17,6 +17,7 @@ type columns struct {
 	counts    pq.Int32Array
 
 	log, rank, ownLog, ownRank        pq.Int32Array
+	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
 	ids, keys, devices, types, refs   pq.StringArray
 	expires                           pq.Int64Array
 	packets, qos, offsets, lengths    pq.Int32Array
@@ -31,9 +32,10 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	n := len(publishes)
 	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), digests: []byte{}, bodies: []byte{}}
 	c.collectLogs()
-	ints := make([]int32, 11*n)
+	ints := make([]int32, 13*n)
 	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
 	c.log, c.rank, c.ownLog, c.ownRank = cut(), cut(), cut(), cut()
+	c.peerLog, c.peerRank = cut(), cut()
 	c.packets, c.qos, c.offsets, c.lengths = cut(), cut(), cut(), cut()
 	c.entryLog, c.entryRank, c.entryMessage = cut(), cut(), cut()
 	texts := make([]string, 5*n)
@@ -89,10 +91,15 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.log, c.rank = append(c.log, log), append(c.rank, rank)
 	c.ownLog, c.ownRank = append(c.ownLog, own), append(c.ownRank, ownRank)
 	c.entry(own, ownRank, number)
+	var peer, peerRank int32
 	for _, r := range p.Recipients {
 		place, rank := c.take(int64(r))
 		c.entry(place, rank, number)
+		if m.Room == "" {
+			peer, peerRank = place, rank
+		}
 	}
+	c.peerLog, c.peerRank = append(c.peerLog, peer), append(c.peerRank, peerRank)
 	c.ids = append(c.ids, m.ID.String())
 	c.keys = append(c.keys, m.Key)
 	c.devices = append(c.devices, m.Device)

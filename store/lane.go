@@ -43,10 +43,12 @@ type Lane struct {
 	conn      *sql.Conn
 	statement *sql.Stmt
 
-	// unsure is the batch whose transaction may or may not have committed;
-	// next is the incarnation that its fence is being raised to.
-	unsure *postbox.Batch
-	next   int64
+	// unsure is the batch whose transaction may or may not have committed, or
+	// unsureChange the change; next is the incarnation that the fence is being
+	// raised to.
+	unsure       *postbox.Batch
+	unsureChange *postbox.Change
+	next         int64
 
 	// mine are the incarnations that the lane's row may have while it is ours:
 	// the present one and the next. For other goroutines.

@@ -32,13 +32,13 @@ var All = []Mutant{
 `, ``},
 		{"schema/migrations/00001_first.sql", `CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq)`, `CONSTRAINT inbox_any CHECK (true)`},
 		{
-			"schema/migrations/00002_append.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			"schema/migrations/00003_change.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
 			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) - CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
 	{"hole", "a log leaves a number out", []Edit{
 		{
-			"schema/migrations/00002_append.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			"schema/migrations/00003_change.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
 			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) + CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
@@ -89,7 +89,7 @@ var All = []Mutant{
 		{"message.go", `return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)`, `return false`},
 	}},
 	{"keys-ignored", "an idempotency key is not looked for", []Edit{
-		{"schema/migrations/00002_append.sql", `IF p_keyed THEN`, `IF false THEN`},
+		{"schema/migrations/00003_change.sql", `IF p_keyed THEN`, `IF false THEN`},
 		{"schema/migrations/00001_first.sql", `CREATE UNIQUE INDEX messages_idempotency_key`, `CREATE INDEX messages_idempotency_key`},
 	}},
 	{"conflict-not-noticed", "a key that was used for something else is a duplicate", []Edit{
