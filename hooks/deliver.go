@@ -85,7 +85,7 @@ func (o *outlet) frame(s *scratch, d inbox.Delivery, v postbox.View) publishFram
 	case !raw:
 		s.payload = postbox.AppendEnvelope(s.payload[:0], d.Entry, v)
 		f.payload = s.payload
-	case d.Entry.Tombstone(v.Now) == "" && v.TooLarge == 0:
+	case d.Entry.Message != nil && d.Entry.Tombstone(v.Now) == "" && v.TooLarge == 0:
 		f.payload = d.Entry.Message.Body
 	}
 	if c.v5 {
@@ -100,15 +100,15 @@ func (o *outlet) frame(s *scratch, d inbox.Delivery, v postbox.View) publishFram
 func (o *outlet) appendProperties(p []byte, e *postbox.Entry, v postbox.View, raw bool) []byte {
 	m := e.Message
 	contentType := "application/json"
-	if raw {
+	if raw && m != nil {
 		contentType = m.ContentTypeOf()
 	}
-	if !raw || utf8.Valid(m.Body) {
+	if !raw || m == nil || utf8.Valid(m.Body) {
 		p = append(p, propPayloadFormat, 1)
 	}
 	p = append(p, propContentType)
 	p = appendText(p, contentType)
-	if !m.ExpiresAt.IsZero() && !m.Expired(v.Now) {
+	if m != nil && !m.ExpiresAt.IsZero() && !m.Expired(v.Now) {
 		p = append(p, propMessageExpiry)
 		p = binary.BigEndian.AppendUint32(p, uint32(m.ExpiresAt.Sub(v.Now)/time.Second)+1)
 	}
@@ -116,25 +116,42 @@ func (o *outlet) appendProperties(p []byte, e *postbox.Entry, v postbox.View, ra
 		p = append(p, propSubscriptionID)
 		p = appendLength(p, o.sub.Identifier)
 	}
-	var buf [64]byte
-	number := func(name string, n int64) { p = appendUser(p, name, strconv.AppendInt(buf[:0], n, 10)) }
-	number("inbox-seq", int64(e.InboxSeq))
+	p = appendNumber(p, "inbox-seq", int64(e.InboxSeq))
 	if v.After != e.InboxSeq-1 {
-		number("after", int64(v.After))
+		p = appendNumber(p, "after", int64(v.After))
 	}
 	p = appendUser(p, "epoch", string(v.Epoch))
 	p = appendUser(p, "type", e.Type.String())
-	p = appendUser(p, "id", m.ID.Append(buf[:0]))
-	p = appendUser(p, "from", string(m.From))
-	if m.Room != "" {
-		p = appendUser(p, "room", string(m.Room))
-	} else {
-		p = appendUser(p, "to", string(m.To))
+	switch {
+	case e.Event != nil:
+		p = appendEvent(p, e)
+	case m != nil:
+		p = appendMessage(p, e)
 	}
-	number("seq", int64(m.Seq))
-	p = appendUser(p, "sent-at", postbox.AppendTime(buf[:0], m.SentAt))
+	if t := e.Tombstone(v.Now); t != "" && e.Type != postbox.EntryRetract {
+		return appendUser(p, t, "true")
+	}
+	if e.Event == nil && m != nil {
+		p = appendUser(p, "content-type", m.ContentTypeOf())
+		if m.Ref != "" {
+			p = appendUser(p, "ref", m.Ref)
+		}
+	}
+	if v.TooLarge > 0 {
+		p = appendNumber(p, "too-large", int64(v.TooLarge))
+	}
+	return p
+}
+
+// appendMessage appends the fields of a message but those of its content.
+func appendMessage(p []byte, e *postbox.Entry) []byte {
+	m := e.Message
+	var buf [36]byte
+	p = appendUser(p, "id", m.ID.Append(buf[:0]))
+	p = appendBetween(p, m.From, m.To, m.Room, m.Seq)
+	p = appendMoment(p, "sent-at", m.SentAt)
 	if !m.EditedAt.IsZero() {
-		p = appendUser(p, "edited-at", postbox.AppendTime(buf[:0], m.EditedAt))
+		p = appendMoment(p, "edited-at", m.EditedAt)
 	}
 	if e.Own && m.Key != "" {
 		p = appendUser(p, "idempotency-key", m.Key)
@@ -142,15 +159,44 @@ func (o *outlet) appendProperties(p []byte, e *postbox.Entry, v postbox.View, ra
 	if e.Own && m.Device != "" {
 		p = appendUser(p, "device", m.Device)
 	}
-	if t := e.Tombstone(v.Now); t != "" {
-		return appendUser(p, t, "true")
+	return p
+}
+
+// appendEvent appends the fields of what happened.
+func appendEvent(p []byte, e *postbox.Entry) []byte {
+	h := e.Event
+	about := e.Type == postbox.EntryEdit || e.Type == postbox.EntryRetract
+	var buf [36]byte
+	if about {
+		p = appendUser(p, "id", h.ID.Append(buf[:0]))
 	}
-	p = appendUser(p, "content-type", m.ContentTypeOf())
-	if m.Ref != "" {
-		p = appendUser(p, "ref", m.Ref)
+	p = appendBetween(p, h.From, h.To, h.Room, h.Seq)
+	p = appendMoment(p, "sent-at", h.At)
+	if e.Own && h.Key != "" {
+		p = appendUser(p, "idempotency-key", h.Key)
 	}
-	if v.TooLarge > 0 {
-		number("too-large", int64(v.TooLarge))
+	if about {
+		p = appendUser(p, "ref", `{"id":"`+h.Of.String()+`"}`)
 	}
 	return p
+}
+
+func appendBetween(p []byte, from, to postbox.User, room postbox.Room, seq postbox.Seq) []byte {
+	p = appendUser(p, "from", string(from))
+	if room != "" {
+		p = appendUser(p, "room", string(room))
+	} else {
+		p = appendUser(p, "to", string(to))
+	}
+	return appendNumber(p, "seq", int64(seq))
+}
+
+func appendNumber(p []byte, name string, n int64) []byte {
+	var buf [20]byte
+	return appendUser(p, name, strconv.AppendInt(buf[:0], n, 10))
+}
+
+func appendMoment(p []byte, name string, at time.Time) []byte {
+	var buf [32]byte
+	return appendUser(p, name, postbox.AppendTime(buf[:0], at))
 }

@@ -23,11 +23,38 @@ func (l *Lane) commit(ctx context.Context, group []*Draft) error {
 		return err
 	}
 	for len(group) > 0 {
+		if group[0].Action == Amend {
+			if err := l.amend(ctx, group[0]); err != nil {
+				return err
+			}
+			group = group[1:]
+			continue
+		}
 		n := findRepeats(group)
 		if err := l.store(ctx, group[:n]); err != nil {
 			return err
 		}
 		group = group[n:]
+	}
+	return nil
+}
+
+// amend stores a change, between what was submitted before and after it.
+func (l *Lane) amend(ctx context.Context, d *Draft) error {
+	if d.Refusal != nil {
+		return nil
+	}
+	err := l.retry(ctx, func() error { return l.o.Appender.Change(ctx, d.Change) })
+	switch {
+	case errors.Is(err, ErrFenced) || ctx.Err() != nil:
+		return err
+	case err != nil:
+		l.o.Logger.Error("change refused by the database", "error", err)
+		d.refuse(err)
+	case d.Change.Refusal != nil:
+		d.Refusal = d.Change.Refusal
+	default:
+		d.Duplicate = d.Change.Duplicate
 	}
 	return nil
 }
@@ -100,11 +127,12 @@ func (l *Lane) retry(ctx context.Context, f func() error) error {
 }
 
 // findRepeats links drafts that use the idempotency key of an earlier draft of
-// the same group to that draft. It stops at one that uses the key of a will, and
-// returns how many are before it: a will may turn out to be gone, with nothing
-// stored, and what is stored decides on the next one with its key. That one can
-// neither be in the same batch, which may store a key once only, nor be stored
-// later than what its sender has sent after it.
+// the same group to that draft. It stops at a change, which is stored by itself,
+// and at one that uses the key of a will, and returns how many are before it: a
+// will may turn out to be gone, with nothing stored, and what is stored decides
+// on the next one with its key. That one can neither be in the same batch, which
+// may store a key once only, nor be stored later than what its sender has sent
+// after it.
 func findRepeats(group []*Draft) int {
 	type use struct {
 		sender postbox.UserID
@@ -112,6 +140,9 @@ func findRepeats(group []*Draft) int {
 	}
 	var seen map[use]*Draft
 	for i, d := range group {
+		if d.Action == Amend {
+			return i
+		}
 		if !d.appends() || d.Publish.Message.Key == "" {
 			continue
 		}
@@ -181,7 +212,7 @@ func adopt(group []*Draft) {
 	for _, d := range group {
 		p := &d.Publish
 		switch {
-		case d.Action == Release || d.Refusal != nil || d.Duplicate:
+		case d.Action != Append || d.Refusal != nil || d.Duplicate:
 		case d.Earlier != nil:
 			adoptEarlier(d)
 		case p.Gone:

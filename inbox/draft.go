@@ -28,6 +28,8 @@ const (
 	Append Action = iota
 	// Release closes an open QoS 2 publish.
 	Release
+	// Amend stores an edit, a retraction or a read marker.
+	Amend
 )
 
 // Draft is one request of a connection on its way through a lane. After Submit
@@ -39,6 +41,7 @@ type Draft struct {
 	Publish postbox.Publish
 	Device  postbox.DeviceID // with a session, for QoS 2; else zero
 	Topic   string           // as published, for the error envelope
+	Change  *postbox.Change  // of Amend, else nil
 
 	// Earlier is the draft of the same connection that this one re-sends,
 	// when that is still on its way.
@@ -55,6 +58,9 @@ func (d *Draft) size() int {
 	n := 256
 	if m := d.Publish.Message; m != nil {
 		n += len(m.Body) + len(m.Ref)
+	}
+	if d.Change != nil {
+		n += len(d.Change.Body)
 	}
 	return n
 }

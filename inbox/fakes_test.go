@@ -65,6 +65,7 @@ type database struct {
 	reads int // calls of Entries
 
 	failAppend func(b *postbox.Batch) error
+	failChange func(c *postbox.Change) error
 	failRoutes func() error
 	failHead   func() error
 	failRead   func() error
@@ -307,3 +308,25 @@ func key(d *Draft, k string) *Draft {
 }
 
 var errBroken = errors.New("pq: value too long for the secret column")
+
+// Change implements Appender: an entry for each recipient that the change
+// names already.
+func (d *database) Change(_ context.Context, c *postbox.Change) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.failChange != nil {
+		if err := d.failChange(c); err != nil {
+			return err
+		}
+	}
+	d.batches = append(d.batches, []string{c.Type.String()})
+	if c.Refusal != nil {
+		return nil
+	}
+	for _, r := range c.Recipients {
+		e := &postbox.Entry{InboxSeq: postbox.InboxSeq(len(d.logs[r]) + 1), Type: c.Type, Event: &c.Event, Own: r == c.Actor}
+		d.logs[r] = append(d.logs[r], e)
+		c.InboxSeqs = append(c.InboxSeqs, e.InboxSeq)
+	}
+	return nil
+}

@@ -9,13 +9,15 @@ import (
 	"postbox"
 )
 
-// Appender commits batches of one lane. Append returns nil when the batch is
-// committed, postbox.ErrUnavailable (in the chain) when the database is away
-// or the outcome is not known yet, and ErrFenced when another server owns the
-// lane. Any other error means that nothing of the batch was stored. After
-// ErrUnavailable the lane calls again with the same batch until it succeeds.
+// Appender commits what one lane has to store: batches of messages, and changes
+// one by one. Both methods return nil when it is committed, postbox.ErrUnavailable
+// (in the chain) when the database is away or the outcome is not known yet, and
+// ErrFenced when another server owns the lane. Any other error means that nothing
+// was stored. After ErrUnavailable the lane calls again with the same until it
+// succeeds.
 type Appender interface {
 	Append(ctx context.Context, b *postbox.Batch) error
+	Change(ctx context.Context, c *postbox.Change) error
 }
 
 // ErrFenced says that another server has taken over the database.
@@ -143,14 +145,28 @@ func (m marker) Flush()         {}
 
 // Submit queues d. It blocks while the lane's queue is over its bounds, and
 // fails with ErrClosed only.
-func (l *Lane) Submit(d *Draft) error {
+func (l *Lane) Submit(d *Draft) error { return l.submit(context.Background(), d) }
+
+// submit queues d, if the queue has room for it before ctx ends.
+func (l *Lane) submit(ctx context.Context, d *Draft) error {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.space.Broadcast()
+		})()
+	}
 	l.mu.Lock()
-	for !l.fits(d) && !l.closed {
+	for !l.fits(d) && !l.closed && ctx.Err() == nil {
 		l.space.Wait()
 	}
-	if l.closed {
+	switch {
+	case l.closed:
 		l.mu.Unlock()
 		return ErrClosed
+	case ctx.Err() != nil:
+		l.mu.Unlock()
+		return ctx.Err()
 	}
 	l.queue = append(l.queue, d)
 	l.bytes += d.size()

@@ -45,7 +45,11 @@ type post struct {
 // postsOf lists the new entries of a group, each inbox's in order.
 func postsOf(group []*Draft, posts []post) []post {
 	for _, d := range group {
-		if d.Action != Append || d.Refusal != nil || d.Duplicate {
+		if d.Action == Release || d.Refusal != nil || d.Duplicate {
+			continue
+		}
+		if d.Action == Amend {
+			posts = changePosts(d.Change, posts)
 			continue
 		}
 		m := d.Publish.Message
@@ -53,6 +57,16 @@ func postsOf(group []*Draft, posts []post) []post {
 		for i, r := range d.Publish.Recipients {
 			posts = append(posts, post{r, &postbox.Entry{InboxSeq: d.Publish.InboxSeqs[i], Message: m}})
 		}
+	}
+	return posts
+}
+
+// changePosts lists the entries of a change, one for each whom it concerns.
+func changePosts(c *postbox.Change, posts []post) []post {
+	for i, r := range c.Recipients {
+		posts = append(posts, post{r, &postbox.Entry{
+			InboxSeq: c.InboxSeqs[i], Type: c.Type, Message: c.Message, Event: &c.Event, Own: r == c.Actor,
+		}})
 	}
 	return posts
 }

@@ -252,7 +252,7 @@ func (s *Subscription) spare(e *postbox.Entry) {
 // and with No Local its own message.
 func (s *Subscription) spared(e *postbox.Entry) bool {
 	m := e.Message
-	if m == nil {
+	if m == nil || e.Event != nil {
 		return false
 	}
 	return s.device.NoLocal && e.Own && m.Device == s.device.Name ||

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"time"
 
 	"postbox"
 )
@@ -16,18 +15,18 @@ func (s *Store) Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq
 	return head, away("read the head of an inbox", err)
 }
 
-// entryRow is an inbox row joined with its message and their names.
+// entryRow is an inbox row joined with its message, its event, and their names.
 type entryRow struct {
 	InboxSeq     int64          `db:"inbox_seq"`
 	Kind         int16          `db:"kind"`
-	ID           string         `db:"id"`
+	ID           sql.NullString `db:"id"`
 	Conversation int64          `db:"conversation_id"`
 	Seq          int64          `db:"seq"`
 	Sender       int64          `db:"sender_id"`
 	From         string         `db:"from_name"`
 	To           sql.NullString `db:"to_name"`
 	Room         sql.NullString `db:"room"`
-	SentAt       time.Time      `db:"sent_at"`
+	SentAt       sql.NullTime   `db:"sent_at"`
 	ContentType  sql.NullString `db:"content_type"`
 	Ref          sql.NullString `db:"ref"`
 	Device       sql.NullString `db:"device"`
@@ -36,24 +35,44 @@ type entryRow struct {
 	EditedAt     sql.NullTime   `db:"edited_at"`
 	RetractedAt  sql.NullTime   `db:"retracted_at"`
 	Body         []byte         `db:"body"`
+	EventID      sql.NullString `db:"event_id"`
+	HappenedAt   sql.NullTime   `db:"happened_at"`
+	EventKey     sql.NullString `db:"event_key"`
 }
 
+// entry makes the entry of a user's inbox. Of an event the sender is who did it.
 func (r *entryRow) entry(user postbox.UserID) (*postbox.Entry, error) {
-	id, err := postbox.ParseMessageID(r.ID)
+	e := &postbox.Entry{
+		InboxSeq: postbox.InboxSeq(r.InboxSeq), Type: postbox.EntryType(r.Kind), Own: postbox.UserID(r.Sender) == user,
+	}
+	from, to, room := postbox.User(r.From), postbox.User(r.To.String), postbox.Room(r.Room.String)
+	if r.ID.Valid {
+		id, err := postbox.ParseMessageID(r.ID.String)
+		if err != nil {
+			return nil, err
+		}
+		e.Message = &postbox.Message{
+			ID: id, Conversation: postbox.ConversationID(r.Conversation), Seq: postbox.Seq(r.Seq),
+			Sender: postbox.UserID(r.Sender), From: from, To: to,
+			Room: room, SentAt: r.SentAt.Time, ContentType: r.ContentType.String,
+			Ref: r.Ref.String, Device: r.Device.String, Key: r.Key.String, Body: r.Body,
+			ExpiresAt: r.ExpiresAt.Time, EditedAt: r.EditedAt.Time, RetractedAt: r.RetractedAt.Time,
+		}
+	}
+	if e.Type == postbox.EntryMessage {
+		return e, nil
+	}
+	id, err := postbox.ParseMessageID(r.EventID.String)
 	if err != nil {
 		return nil, err
 	}
-	m := &postbox.Message{
-		ID: id, Conversation: postbox.ConversationID(r.Conversation), Seq: postbox.Seq(r.Seq),
-		Sender: postbox.UserID(r.Sender), From: postbox.User(r.From), To: postbox.User(r.To.String),
-		Room: postbox.Room(r.Room.String), SentAt: r.SentAt, ContentType: r.ContentType.String,
-		Ref: r.Ref.String, Device: r.Device.String, Key: r.Key.String, Body: r.Body,
-		ExpiresAt: r.ExpiresAt.Time, EditedAt: r.EditedAt.Time, RetractedAt: r.RetractedAt.Time,
+	e.Event = &postbox.Event{
+		ID: id, From: from, To: to, Room: room, Seq: postbox.Seq(r.Seq), At: r.HappenedAt.Time, Key: r.EventKey.String,
 	}
-	return &postbox.Entry{
-		InboxSeq: postbox.InboxSeq(r.InboxSeq), Type: postbox.EntryType(r.Kind), Message: m,
-		Own: m.Sender == user,
-	}, nil
+	if e.Message != nil {
+		e.Event.Of = e.Message.ID
+	}
+	return e, nil
 }
 
 // pageBytes is how much body one page holds, in bytes: with its first entry it
@@ -87,15 +106,18 @@ func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo po
 const readPage = `
 	SELECT p.inbox_seq, p.kind, p.id, p.conversation_id, p.seq, p.sender_id, f.name AS from_name,
 	       t.name AS to_name, c.room, p.sent_at, p.content_type, p.ref, p.device, p.idempotency_key,
-	       p.expires_at, p.edited_at, p.retracted_at, p.body
-	  FROM (SELECT i.inbox_seq, i.kind, i.conversation_id, i.seq,
-	               m.id, m.sender_id, m.sent_at, m.content_type, m.ref, m.device, m.idempotency_key,
+	       p.expires_at, p.edited_at, p.retracted_at, p.body, p.event_id, p.happened_at, p.event_key
+	  FROM (SELECT i.inbox_seq, i.kind, i.conversation_id, i.seq, coalesce(e.actor_id, m.sender_id) AS sender_id,
+	               m.id, m.sent_at, m.content_type, m.ref, m.device, m.idempotency_key,
 	               m.expires_at, m.edited_at, m.retracted_at, m.body,
-	               sum(octet_length(m.body)) OVER (ORDER BY i.inbox_seq) - octet_length(m.body) AS before
+	               e.id AS event_id, e.happened_at, e.idempotency_key AS event_key,
+	               coalesce(sum(octet_length(m.body)) OVER (ORDER BY i.inbox_seq) - coalesce(octet_length(m.body), 0), 0) AS before
 	          FROM postbox.inbox i
-	          JOIN LATERAL (SELECT * FROM postbox.messages
-	                         WHERE conversation_id = i.conversation_id AND seq = i.seq OFFSET 0) m ON true
-	         WHERE i.user_id = $1 AND i.inbox_seq > $2 AND i.inbox_seq <= $3) p
+	          LEFT JOIN LATERAL (SELECT * FROM postbox.messages
+	                         WHERE conversation_id = i.conversation_id AND seq = i.seq AND i.kind < 3 OFFSET 0) m ON true
+	          LEFT JOIN LATERAL (SELECT * FROM postbox.events WHERE id = i.event_id OFFSET 0) e ON true
+	         WHERE i.user_id = $1 AND i.inbox_seq > $2 AND i.inbox_seq <= $3
+	           AND CASE i.kind WHEN 0 THEN m.id IS NOT NULL ELSE e.id IS NOT NULL END) p
 	  JOIN postbox.conversations c ON c.id = p.conversation_id
 	  JOIN postbox.users f ON f.id = p.sender_id
 	  LEFT JOIN postbox.users t ON t.id = CASE WHEN c.user_low = p.sender_id THEN c.user_high ELSE c.user_low END
