@@ -12,26 +12,26 @@ import (
 )
 
 // watch does what other processes ask for: the command line, other servers.
-func (s *Server) watch(ctx context.Context) {
-	err := s.control.Run(ctx, func(e store.ControlEvent) {
-		for _, l := range s.lanes {
+func (e *Engine) watch(ctx context.Context) {
+	err := e.control.Run(ctx, func(event store.ControlEvent) {
+		for _, l := range e.lanes {
 			l.Forget()
 		}
-		switch e.Kind {
+		switch event.Kind {
 		case store.ControlEpoch:
-			s.o.Logger.Warn("a new epoch was begun: starting again")
-			s.o.Replaced()
+			e.o.Logger.Warn("a new epoch was begun: starting again")
+			e.o.Replaced()
 		case store.ControlDisabled, store.ControlPassword:
-			s.hook.DisconnectUser(e.User, packets.ErrAdministrativeAction)
+			e.hook.DisconnectUser(event.User, packets.ErrAdministrativeAction)
 		}
 	})
 	if err != nil {
-		s.o.Logger.Error("what other processes do is not noticed any more", "error", err)
+		e.o.Logger.Error("what other processes do is not noticed any more", "error", err)
 	}
 }
 
 // keepHouse forgets sessions whose life is over.
-func (s *Server) keepHouse(ctx context.Context) {
+func (e *Engine) keepHouse(ctx context.Context) {
 	minute := time.NewTicker(time.Minute)
 	defer minute.Stop()
 	for {
@@ -39,8 +39,8 @@ func (s *Server) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-minute.C:
-			if err := s.store.ForgetExpired(ctx); err != nil && ctx.Err() == nil {
-				s.o.Logger.Warn("forgetting expired sessions failed", "error", err)
+			if err := e.store.ForgetExpired(ctx); err != nil && ctx.Err() == nil {
+				e.o.Logger.Warn("forgetting expired sessions failed", "error", err)
 			}
 		}
 	}

@@ -7,17 +7,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
-	"postbox"
-	"postbox/auth"
 	"postbox/configs"
 	"postbox/hooks"
-	"postbox/inbox"
-	"postbox/schema"
-	"postbox/store"
 	"postbox/web"
 )
 
@@ -44,31 +38,19 @@ type Addresses struct {
 	Private string `json:"private"`
 }
 
-// Server is one Postbox server. New makes it, Start runs it, Shutdown ends it.
+// Server is one Postbox server: an Engine with the Mochi server, the listeners
+// and the HTTP edge of its own. New makes it, Start runs it, Shutdown ends it.
 type Server struct {
-	o       Options
-	store   *store.Store
-	owner   *store.Owner
-	control *store.ControlWatch
-	epoch   postbox.Epoch
-	hub     *inbox.Hub
-	lanes   []*inbox.Lane
-	inner   []*store.Lane
-	mochi   *mqtt.Server
-	hook    *hooks.Hook
-	door    *door
-	tokens  *auth.Tokens
+	o      Options
+	engine *Engine
+	mochi  *mqtt.Server
 
 	listener  net.Listener
 	public    *http.Server
 	private   *http.Server
 	addresses Addresses
 
-	cancel   context.CancelFunc
 	work     sync.WaitGroup
-	replaced atomic.Bool
-	outage   outage
-	unowned  bool // askDatabase's: somebody else holds the database
 	shutdown sync.Once
 	result   error
 }
@@ -77,140 +59,27 @@ type Server struct {
 // this server. It waits half a minute for a database that is away, and fails
 // when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
-	for _, f := range []*func(){&o.Fenced, &o.Replaced} {
-		if *f == nil {
-			*f = func() {}
-		}
-	}
-	s := &Server{o: o}
-	if err := s.prepare(ctx); err != nil {
-		s.closeDatabase()
+	s := &Server{o: o, mochi: mqtt.New(&mqtt.Options{
+		Capabilities:             hooks.Capabilities(limitsOf(o.Config)),
+		Logger:                   slog.New(mochiLog{o.Logger.Handler()}),
+		ClientNetReadBufferSize:  2048,
+		ClientNetWriteBufferSize: 2048,
+		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
+	})}
+	var err error
+	if s.engine, err = Attach(ctx, s.mochi, o); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) prepare(ctx context.Context) error {
-	var err error
-	if err = s.awaitDatabase(ctx, s.openDatabase); err != nil {
-		return err
-	}
-	if s.tokens, err = OpenTokens(ctx, s.store); err != nil {
-		return err
-	}
-	limits := limitsOf(s.o.Config)
-	s.mochi = mqtt.New(&mqtt.Options{
-		Capabilities:             hooks.Capabilities(limits),
-		Logger:                   slog.New(mochiLog{s.o.Logger.Handler()}),
-		ClientNetReadBufferSize:  2048,
-		ClientNetWriteBufferSize: 2048,
-		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
-	})
-	s.hook, err = hooks.New(s.mochi, hooks.Options{
-		Accounts: &accounts{store: s.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: s.tokens, log: s.o.Logger},
-		Sessions: s.store, Records: s.store, Mail: s.hub, Wills: s.store, Epoch: s.epoch, Lineage: s, Limits: limits, Logger: s.o.Logger,
-		MayWrite: (&router{s.store}).mayWrite, AwaySince: s.awaySince,
-		LaneOf: func(u postbox.UserID) hooks.Lane { return s.lanes[int(u)%len(s.lanes)] },
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.mochi.AddHook(s.hook, nil); err != nil {
-		return fmt.Errorf("add hook to mochi: %w", err)
-	}
-	l := s.o.Config.Limits
-	s.door = &door{
-		server: s.mochi, hook: s.hook, log: s.o.Logger, perHost: l.ConnectionsPerAddress,
-		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
-		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]struct{}),
-	}
-	return nil
-}
-
-func (s *Server) openDatabase(ctx context.Context) error {
-	var err error
-	s.store, err = store.Open(store.Options{
-		URL: s.o.DatabaseURL, PoolSize: s.o.Config.Database.PoolSize, Replaced: s.replace,
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.store.Ping(ctx); err != nil {
-		return fmt.Errorf("the database cannot be used: %w", err)
-	}
-	if s.owner, err = s.store.Own(ctx); err != nil {
-		return err
-	}
-	if err := s.store.Migrating(ctx, schema.Migrate); err != nil {
-		return err
-	}
-	if _, err := s.store.Durability(ctx); err != nil {
-		s.o.Logger.Warn("the database does not promise what postbox does", "error", err)
-	}
-	if s.control, err = s.store.WatchControl(ctx); err != nil {
-		return err
-	}
-	if s.epoch, err = s.store.Epoch(ctx); err != nil {
-		return err
-	}
-	if err := s.store.DisconnectAll(ctx); err != nil {
-		return err
-	}
-	if err := s.store.ForgetExpired(ctx); err != nil {
-		return err
-	}
-	s.hub = inbox.NewHub(s.store, s.epoch, s.o.Logger)
-	return s.openLanes(ctx)
-}
-
-func (s *Server) openLanes(ctx context.Context) error {
-	if err := s.store.FenceLanes(ctx); err != nil {
-		return err
-	}
-	for i := range s.o.Config.Database.Lanes {
-		inner, err := s.store.OpenLane(ctx, i, inbox.ErrFenced)
-		if err != nil {
-			return err
-		}
-		s.inner = append(s.inner, inner)
-		s.lanes = append(s.lanes, inbox.NewLane(inbox.LaneOptions{
-			Appender: inner, Router: &router{s.store}, Hub: s.hub, Logger: s.o.Logger, Fenced: s.o.Fenced,
-		}))
-	}
-	return nil
-}
-
-// OpenTokens reads the signing keys of a database, and makes the first.
-func OpenTokens(ctx context.Context, st *store.Store) (*auth.Tokens, error) {
-	fresh := auth.NewKey()
-	kept, err := st.SigningKeys(ctx, store.SigningKey{ID: fresh.ID, Secret: fresh.Secret})
-	if err != nil {
-		return nil, err
-	}
-	keys := make([]auth.Key, len(kept))
-	for i, k := range kept {
-		keys[i] = auth.Key{ID: k.ID, Secret: k.Secret, Created: k.CreatedAt}
-	}
-	return auth.NewTokens(keys, nil)
-}
-
 // Start listens and serves. It returns when everything listens; Addresses then
 // tells where.
 func (s *Server) Start(ctx context.Context) error {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.cancel = cancel
-	s.hub.Start()
-	for _, l := range s.lanes {
-		l.Start(run)
-	}
+	s.engine.Start(ctx)
 	if err := s.mochi.Serve(); err != nil {
 		return fmt.Errorf("start mochi: %w", err)
 	}
-	s.work.Go(func() { s.watch(run) })
-	s.work.Go(func() { s.keepHouse(run) })
-	s.work.Go(func() { s.askDatabase(run) })
-	s.work.Go(func() { s.boundOutage(run) })
-	s.work.Go(func() { s.hook.KeepWills(run) })
 	return s.listen()
 }
 
@@ -232,10 +101,10 @@ func (s *Server) listen() error {
 	s.addresses = Addresses{s.listener.Addr().String(), public.Addr().String(), private.Addr().String()}
 	s.public = web.NewServer(web.NewPublic(web.PublicOptions{
 		Origins: c.Origins, Logger: s.o.Logger,
-		MQTT: func(conn net.Conn) { s.door.serve(conn, "websocket") },
+		MQTT: func(conn net.Conn) { s.engine.door.serve(conn, "websocket") },
 	}), s.o.Logger)
-	s.private = web.NewServer(web.NewPrivate(s.ready), s.o.Logger)
-	s.work.Go(func() { s.door.accept(s.listener) })
+	s.private = web.NewServer(web.NewPrivate(s.engine.ready), s.o.Logger)
+	s.work.Go(func() { s.engine.door.accept(s.listener) })
 	s.work.Go(func() { _ = s.public.Serve(public) })
 	s.work.Go(func() { _ = s.private.Serve(private) })
 	return nil
@@ -243,3 +112,26 @@ func (s *Server) listen() error {
 
 // Addresses tells where a started server listens, with the real ports.
 func (s *Server) Addresses() Addresses { return s.addresses }
+
+// Shutdown stops accepting, commits and acknowledges what was received, tells
+// the clients, and ends. That the database is away or silent is no error, and
+// does not hold it up for longer than eight seconds. It is safe to call twice.
+// When ctx ends first, its error is returned, two seconds later at most.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() { s.result = s.end(ctx) })
+	return s.result
+}
+
+func (s *Server) end(ctx context.Context) error {
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	err := s.engine.Shutdown(ctx)
+	if s.public != nil {
+		_ = s.public.Close()
+		_ = s.private.Close()
+	}
+	_ = s.mochi.Close()
+	s.work.Wait()
+	return err
+}

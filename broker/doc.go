@@ -1,4 +1,5 @@
-// Package broker is one Postbox server, put together out of the parts: the
-// database, the lanes, the hub, the Mochi server with its hook, the listeners
-// and the HTTP edge. It has one lifecycle: New, Start, Shutdown.
+// Package broker puts the parts of Postbox together. An Engine is Postbox in a
+// Mochi server: the database, the lanes, the hub and the hook; anybody's Mochi
+// server takes one by Attach. A Server is one with a Mochi server, listeners and
+// the HTTP edge of its own. Both have one lifecycle: made, Start, Shutdown.
 package broker

@@ -18,9 +18,6 @@ const (
 	askEvery = time.Second
 	// askPatience is how long it may take to answer that.
 	askPatience = 5 * time.Second
-	// startPatience is how long a start waits for a database that is away: it
-	// may be starting too.
-	startPatience = 30 * time.Second
 )
 
 // outage knows since when the database does not answer.
@@ -60,9 +57,9 @@ func (o *outage) since() time.Time {
 
 // awaySince tells since when messages cannot be stored; zero: they can. A lane
 // that was answered meanwhile knows better than a question that was not.
-func (s *Server) awaySince() time.Time {
+func (e *Engine) awaySince() time.Time {
 	var answered time.Time
-	for _, l := range s.lanes {
+	for _, l := range e.lanes {
 		if since := l.AwaySince(); !since.IsZero() {
 			return since
 		}
@@ -70,7 +67,7 @@ func (s *Server) awaySince() time.Time {
 			answered = at
 		}
 	}
-	since := s.outage.since()
+	since := e.outage.since()
 	if since.IsZero() || answered.Before(since) {
 		return since
 	}
@@ -78,16 +75,16 @@ func (s *Server) awaySince() time.Time {
 }
 
 // ready tells whether messages can be stored.
-func (s *Server) ready(ctx context.Context) error {
-	if since := s.awaySince(); !since.IsZero() {
+func (e *Engine) ready(ctx context.Context) error {
+	if since := e.awaySince(); !since.IsZero() {
 		return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
 	}
-	return s.store.Ping(ctx)
+	return e.store.Ping(ctx)
 }
 
 // askDatabase asks the database all the time whether it is there, and holds on
 // to it: the lock that keeps a second server out is lost with its connection.
-func (s *Server) askDatabase(ctx context.Context) {
+func (e *Engine) askDatabase(ctx context.Context) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
 	for {
@@ -96,41 +93,41 @@ func (s *Server) askDatabase(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		s.outage.ask()
+		e.outage.ask()
 		bound, cancel := context.WithTimeout(ctx, askPatience)
-		err := s.store.Ping(bound)
+		err := e.store.Ping(bound)
 		if err == nil {
-			s.keepOwned(bound)
-			s.keepLanes(bound)
+			e.keepOwned(bound)
+			e.keepLanes(bound)
 		}
 		cancel()
 		if ctx.Err() == nil {
-			s.outage.hear(err)
+			e.outage.hear(err)
 		}
 	}
 }
 
 // keepOwned takes the database again after the connection that held it was lost.
-func (s *Server) keepOwned(ctx context.Context) {
-	err := s.owner.Keep(ctx)
-	if lost := errors.Is(err, store.ErrOwned); lost != s.unowned {
-		s.unowned = lost
+func (e *Engine) keepOwned(ctx context.Context) {
+	err := e.owner.Keep(ctx)
+	if lost := errors.Is(err, store.ErrOwned); lost != e.unowned {
+		e.unowned = lost
 		if lost {
-			s.o.Logger.Warn("another server, or an earlier connection of this one, holds the database: a second server would not be kept out by this one")
+			e.o.Logger.Warn("another server, or an earlier connection of this one, holds the database: a second server would not be kept out by this one")
 		} else {
-			s.o.Logger.Info("the database is held again")
+			e.o.Logger.Info("the database is held again")
 		}
 	}
 }
 
 // keepLanes looks whether another server has taken the lanes: this one then
 // learns nothing of what that one stores.
-func (s *Server) keepLanes(ctx context.Context) {
-	for _, l := range s.inner {
-		lost, err := l.Lost(ctx, s.store)
+func (e *Engine) keepLanes(ctx context.Context) {
+	for _, l := range e.inner {
+		lost, err := l.Lost(ctx, e.store)
 		if err == nil && lost {
-			s.o.Logger.Error("another server has taken the database over")
-			s.o.Fenced()
+			e.o.Logger.Error("another server has taken the database over")
+			e.o.Fenced()
 			return
 		}
 	}
@@ -138,8 +135,8 @@ func (s *Server) keepLanes(ctx context.Context) {
 
 // boundOutage ends all connections when the database has been away for too
 // long: their clients then try again, here or elsewhere.
-func (s *Server) boundOutage(ctx context.Context) {
-	tick := time.NewTicker(min(time.Second, s.o.Config.OutageTimeout/4))
+func (e *Engine) boundOutage(ctx context.Context) {
+	tick := time.NewTicker(min(time.Second, e.o.Config.OutageTimeout/4))
 	defer tick.Stop()
 	for {
 		select {
@@ -147,27 +144,8 @@ func (s *Server) boundOutage(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if since := s.awaySince(); !since.IsZero() && time.Since(since) > s.o.Config.OutageTimeout {
-			s.hook.DisconnectAll(packets.ErrServerBusy)
-		}
-	}
-}
-
-// awaitDatabase calls open until the database is there, or will not be by
-// waiting.
-func (s *Server) awaitDatabase(ctx context.Context, open func(context.Context) error) error {
-	for began := time.Now(); ; {
-		err := open(ctx)
-		if err == nil || ctx.Err() != nil || !store.Passes(err) || time.Since(began) > startPatience {
-			return err
-		}
-		s.o.Logger.Warn("the database cannot be used yet: waiting for it", "error", err)
-		s.closeDatabase()
-		s.store, s.owner, s.lanes, s.inner = nil, nil, nil, nil
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
+		if since := e.awaySince(); !since.IsZero() && time.Since(since) > e.o.Config.OutageTimeout {
+			e.hook.DisconnectAll(packets.ErrServerBusy)
 		}
 	}
 }

@@ -24,66 +24,59 @@ const (
 	stuckTimeout = 1500 * time.Millisecond
 )
 
-// Shutdown stops accepting, commits and acknowledges what was received, tells
-// the clients, and ends. That the database is away or silent is no error, and
-// does not hold it up for longer than eight seconds. It is safe to call twice.
-// When ctx ends first, its error is returned, two seconds later at most.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.shutdown.Do(func() { s.result = s.end(ctx) })
-	return s.result
+// Shutdown commits and acknowledges what was received, tells the clients, ends
+// their connections and those to the database. That the database is away or
+// silent is no error, and does not hold it up for longer than eight seconds. It
+// is safe to call twice. When ctx ends first, its error is returned, two seconds
+// later at most.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.shutdown.Do(func() { e.result = e.end(ctx) })
+	return e.result
 }
 
-func (s *Server) end(ctx context.Context) error {
-	if s.listener != nil {
-		_ = s.listener.Close()
-	}
+func (e *Engine) end(ctx context.Context) error {
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
 	began, patience := time.Now(), flushTimeout
-	if !s.awaySince().IsZero() {
+	if !e.awaySince().IsZero() {
 		patience = awayTimeout
 	}
-	stuck := !s.flush(ctx, patience)
-	s.hook.DisconnectAll(packets.ErrServerShuttingDown)
+	stuck := !e.flush(ctx, patience)
+	e.hook.DisconnectAll(packets.ErrServerShuttingDown)
 	patience = max(patience-time.Since(began), awayTimeout)
-	s.hook.Hurry(patience)
-	if failed := s.endConnections(ctx, patience); failed != nil {
-		s.o.Logger.Warn("the ends of connections could not be noted in time", "error", failed)
+	e.hook.Hurry(patience)
+	if failed := e.endConnections(ctx, patience); failed != nil {
+		e.o.Logger.Warn("the ends of connections could not be noted in time", "error", failed)
 		stuck = true
 	}
-	if !stuck && !s.flush(ctx, awayTimeout) { // their wills
+	if !stuck && !e.flush(ctx, awayTimeout) { // their wills
 		stuck = true
 	}
-	for _, l := range s.running() {
+	for _, l := range e.running() {
 		l.Refuse()
 	}
-	if s.cancel != nil {
-		s.cancel()
+	if e.cancel != nil {
+		e.cancel()
 	}
-	s.hook.Hurry(0)
-	if s.public != nil {
-		_ = s.public.Close()
-		_ = s.private.Close()
-	}
-	s.saveCursors(ctx, stuck)
-	_ = s.mochi.Close()
-	return s.endWork(ctx, stuck)
+	e.hook.Hurry(0)
+	e.saveCursors(ctx, stuck)
+	return e.endWork(ctx, stuck)
 }
 
 // flush reports whether the database took in time what was received. If not,
 // nobody must wait for it any more.
-func (s *Server) flush(ctx context.Context, patience time.Duration) bool {
+func (e *Engine) flush(ctx context.Context, patience time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	flushed := true
-	for _, l := range s.running() {
-		if s.replaced.Load() {
+	for _, l := range e.running() {
+		if e.replaced.Load() {
 			l.Refuse()
 			flushed = false
 			continue
 		}
 		if err := l.Flush(ctx); err != nil {
-			s.o.Logger.Warn("the database is away: what it has not taken was not acknowledged, and clients send it again", "error", err)
+			e.o.Logger.Warn("the database is away: what it has not taken was not acknowledged, and clients send it again", "error", err)
 			l.Refuse()
 			flushed = false
 		}
@@ -93,11 +86,11 @@ func (s *Server) flush(ctx context.Context, patience time.Duration) bool {
 
 // endConnections ends all connections, each of which may tell the database of
 // it for as long as the patience lasts. An error means that it did not answer.
-func (s *Server) endConnections(ctx context.Context, patience time.Duration) error {
+func (e *Engine) endConnections(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience+stuckTimeout)
 	defer cancel()
 	began := time.Now()
-	if err := s.door.close(ctx); err != nil {
+	if err := e.door.close(ctx); err != nil {
 		return err
 	}
 	if took := time.Since(began); took >= patience {
@@ -107,21 +100,21 @@ func (s *Server) endConnections(ctx context.Context, patience time.Duration) err
 }
 
 // saveCursors saves the progress of all devices, unless the database is stuck.
-func (s *Server) saveCursors(ctx context.Context, stuck bool) {
+func (e *Engine) saveCursors(ctx context.Context, stuck bool) {
 	ctx, cancel := context.WithTimeout(ctx, stuckTimeout)
 	defer cancel()
 	if stuck {
 		cancel()
 	}
-	if err := s.hub.Shutdown(ctx); err != nil {
-		s.o.Logger.Warn("saving cursors failed: devices get again what they have acknowledged since", "error", err)
+	if err := e.hub.Shutdown(ctx); err != nil {
+		e.o.Logger.Warn("saving cursors failed: devices get again what they have acknowledged since", "error", err)
 	}
 }
 
 // endWork waits until everything has ended, and ends the connections to the
 // database. A statement that hangs has been told to end; its connection is not
 // to be closed under it: what takes longer than a moment is left to itself.
-func (s *Server) endWork(ctx context.Context, stuck bool) error {
+func (e *Engine) endWork(ctx context.Context, stuck bool) error {
 	bound := ctx
 	if stuck || ctx.Err() != nil {
 		var cancel context.CancelFunc
@@ -131,17 +124,17 @@ func (s *Server) endWork(ctx context.Context, stuck bool) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for _, l := range s.running() {
+		for _, l := range e.running() {
 			_ = l.Shutdown(context.Background())
 		}
-		s.door.work.Wait()
-		s.work.Wait()
-		s.closeDatabase()
+		e.door.work.Wait()
+		e.work.Wait()
+		e.closeDatabase()
 	}()
 	select {
 	case <-ended:
 	case <-bound.Done():
-		s.o.Logger.Warn("the connections to the database are left to end by themselves")
+		e.o.Logger.Warn("the connections to the database are left to end by themselves")
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("shut down: %w", err)
@@ -150,21 +143,9 @@ func (s *Server) endWork(ctx context.Context, stuck bool) error {
 }
 
 // running are the lanes, if they have been started.
-func (s *Server) running() []*inbox.Lane {
-	if s.cancel == nil {
+func (e *Engine) running() []*inbox.Lane {
+	if e.cancel == nil {
 		return nil
 	}
-	return s.lanes
-}
-
-func (s *Server) closeDatabase() {
-	for _, l := range s.inner {
-		_ = l.Close()
-	}
-	if s.owner != nil {
-		_ = s.owner.Close()
-	}
-	if s.store != nil {
-		_ = s.store.Close()
-	}
+	return e.lanes
 }
