@@ -10,18 +10,33 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
+	"postbox"
 	"postbox/configs"
-	"postbox/hooks"
 	"postbox/web"
 )
 
-// Options are what a Server works with; all but the functions are required.
+// Options are what a Server or an Engine works with.
 type Options struct {
+	// Config are the settings. An Engine looks at Limits, OutageTimeout and, of
+	// Database, at PoolSize and Lanes only; a zero Config is configs.Default.
 	Config configs.Config
 	// DatabaseURL is where the database is; Config.Database.URL is not looked
 	// at, so that an embedded database can take its place.
 	DatabaseURL string
-	Logger      *slog.Logger
+	// Logger is required.
+	Logger *slog.Logger
+	// Authenticate tells which user a client is, from the user name and the
+	// password of its CONNECT; a user who has no account yet gets one. It returns
+	// postbox.ErrUnauthenticated (in the chain) to refuse; any other error is
+	// logged, and the client told to try again later. It is called from many
+	// goroutines, and has ten seconds. Nil: the accounts in the database decide.
+	Authenticate func(ctx context.Context, name string, password []byte) (postbox.User, error)
+	// MayUse decides who publishes and subscribes to topics that are not
+	// postbox.Reserved, such as telemetry/kitchen: Mochi serves them, Postbox
+	// stores nothing of them. It is asked for each publish, will and filter, and
+	// for each delivery; it is called from many goroutines and must not wait.
+	// Nil: nobody.
+	MayUse func(user postbox.User, topic string, write bool) bool
 	// Fenced is called when another server has taken the database over: this
 	// one can store nothing any more and must be shut down.
 	Fenced func()
@@ -60,8 +75,8 @@ type Server struct {
 // when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{o: o, mochi: mqtt.New(&mqtt.Options{
-		Capabilities:             hooks.Capabilities(limitsOf(o.Config)),
-		Logger:                   slog.New(mochiLog{o.Logger.Handler()}),
+		Capabilities:             Capabilities(o.Config),
+		Logger:                   MochiLogger(o.Logger),
 		ClientNetReadBufferSize:  2048,
 		ClientNetWriteBufferSize: 2048,
 		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
@@ -76,7 +91,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 // Start listens and serves. It returns when everything listens; Addresses then
 // tells where.
 func (s *Server) Start(ctx context.Context) error {
-	s.engine.Start(ctx)
+	if err := s.engine.Start(ctx); err != nil {
+		return err
+	}
 	if err := s.mochi.Serve(); err != nil {
 		return fmt.Errorf("start mochi: %w", err)
 	}
@@ -104,7 +121,7 @@ func (s *Server) listen() error {
 		MQTT: func(conn net.Conn) { s.engine.door.serve(conn, "websocket") },
 	}), s.o.Logger)
 	s.private = web.NewServer(web.NewPrivate(s.engine.ready), s.o.Logger)
-	s.work.Go(func() { s.engine.door.accept(s.listener) })
+	s.work.Go(func() { s.engine.door.accept(s.listener, "tcp") })
 	s.work.Go(func() { _ = s.public.Serve(public) })
 	s.work.Go(func() { _ = s.private.Serve(private) })
 	return nil

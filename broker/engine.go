@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -10,6 +11,7 @@ import (
 
 	"postbox"
 	"postbox/auth"
+	"postbox/configs"
 	"postbox/hooks"
 	"postbox/inbox"
 	"postbox/store"
@@ -50,6 +52,9 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 			*f = func() {}
 		}
 	}
+	if reflect.ValueOf(o.Config).IsZero() {
+		o.Config = configs.Default()
+	}
 	e := &Engine{o: o}
 	if err := e.attach(ctx, server); err != nil {
 		e.closeDatabase()
@@ -67,29 +72,31 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 		return err
 	}
 	limits := limitsOf(e.o.Config)
-	e.hook, err = hooks.New(server, hooks.Options{
-		Accounts: &accounts{store: e.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: e.tokens, log: e.o.Logger},
+	e.hook = hooks.New(server, hooks.Options{
+		Accounts: e.accounts(),
 		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger,
-		MayWrite: (&router{e.store}).mayWrite, AwaySince: e.awaySince,
+		MayWrite: (&router{e.store}).mayWrite, MayUse: e.o.MayUse, AwaySince: e.awaySince,
 		LaneOf: func(u postbox.UserID) hooks.Lane { return e.lanes[int(u)%len(e.lanes)] },
 	})
-	if err != nil {
-		return err
-	}
 	if err := server.AddHook(e.hook, nil); err != nil {
 		return fmt.Errorf("add hook to mochi: %w", err)
 	}
+	e.hook.Admit(false)
 	l := e.o.Config.Limits
 	e.door = &door{
 		server: server, hook: e.hook, log: e.o.Logger, perHost: l.ConnectionsPerAddress,
 		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
-		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]struct{}),
+		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
 	}
 	return nil
 }
 
-// Start begins to store and to deliver. It comes before the server serves.
-func (e *Engine) Start(ctx context.Context) {
+// Start begins to store and to deliver; until then nobody is let in. It fails when
+// a hook was added since Attach with which Postbox cannot be.
+func (e *Engine) Start(ctx context.Context) error {
+	if err := e.hook.CheckHooks(); err != nil {
+		return err
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
 	e.hub.Start()
@@ -101,4 +108,11 @@ func (e *Engine) Start(ctx context.Context) {
 	e.work.Go(func() { e.askDatabase(run) })
 	e.work.Go(func() { e.boundOutage(run) })
 	e.work.Go(func() { e.hook.KeepWills(run) })
+	e.hook.Admit(true)
+	return nil
 }
+
+// Capabilities are the options that a Mochi server needs under which Attach is
+// called with the same settings. Others may be changed; Attach tells if one may
+// not.
+func Capabilities(c configs.Config) *mqtt.Capabilities { return hooks.Capabilities(limitsOf(c)) }

@@ -30,16 +30,16 @@ type door struct {
 	mu      sync.Mutex // guards the fields below
 	closed  bool
 	waiting map[string]int
-	conns   map[*hooks.Conn]struct{}
+	conns   map[*hooks.Conn]string // with their listeners
 }
 
 // accept serves what l accepts until l is closed.
-func (d *door) accept(l net.Listener) {
+func (d *door) accept(l net.Listener, name string) {
 	for {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			go d.serve(c, "tcp") // counted in work by add
+			go d.serve(c, name) // counted in work by add
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -62,7 +62,7 @@ func (d *door) serve(raw net.Conn, listener string) {
 	g := d.greeting
 	g.Done = leave
 	conn := hooks.NewConn(raw, g)
-	if !d.add(conn) {
+	if !d.add(conn, listener) {
 		_ = raw.Close()
 		return
 	}
@@ -85,11 +85,11 @@ func (d *door) end(conn *hooks.Conn) {
 	delete(d.conns, conn)
 }
 
-func (d *door) add(conn *hooks.Conn) bool {
+func (d *door) add(conn *hooks.Conn, listener string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed {
-		d.conns[conn] = struct{}{}
+		d.conns[conn] = listener
 		d.work.Add(1)
 	}
 	return !d.closed
@@ -133,6 +133,17 @@ func (d *door) close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// hangUp ends the connections of one listener.
+func (d *door) hangUp(listener string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c, from := range d.conns {
+		if from == listener {
+			_ = c.Close()
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 }
 
 func (e *Engine) end(ctx context.Context) error {
+	e.hook.Admit(false)
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
 	began, patience := time.Now(), flushTimeout
@@ -91,6 +92,9 @@ func (e *Engine) endConnections(ctx context.Context, patience time.Duration) err
 	defer cancel()
 	began := time.Now()
 	if err := e.door.close(ctx); err != nil {
+		return err
+	}
+	if err := e.hook.AwaitEnds(ctx); err != nil { // those of other listeners
 		return err
 	}
 	if took := time.Since(began); took >= patience {

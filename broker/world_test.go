@@ -50,6 +50,15 @@ type world struct {
 // newWorld starts a server; change may adapt its settings. Rates are off.
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
+	w := emptyWorld(t, change...)
+	w.start()
+	t.Cleanup(w.stop)
+	return w
+}
+
+// emptyWorld is one whose server has not been started.
+func emptyWorld(t testing.TB, change ...func(*world)) *world {
+	t.Helper()
 	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler, named: new(atomic.Int32), replaced: new(atomic.Int32)}
 	w.config.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
 	w.config.Limits.PublishRate = 0
@@ -65,8 +74,6 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
-	w.start()
-	t.Cleanup(w.stop)
 	return w
 }
 

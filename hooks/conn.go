@@ -51,15 +51,20 @@ type Conn struct {
 	last     byte                   // that was read; the reader's
 	offered  *packets.ConnectParams // the CONNECT as it was sent; the reader's
 	level    byte                   // the CONNECT's protocol version
-	foreign  bool                   // accepted by a listener that does not call Ended
-	client   atomic.Pointer[client]
-	ended    chan struct{} // closed by Hook.Ended
+	// accepted is true for a connection of a listener that calls Hook.Ended;
+	// of another, abandoned is called once when it is closed.
+	accepted  bool
+	abandoned func()
+	client    atomic.Pointer[client]
+	ended     chan struct{} // closed by Hook.Ended
+	ending    atomic.Bool   // Ended was called
 
 	mu       sync.Mutex // guards the fields below
 	buffer   []byte
 	spare    []byte
-	unsent   int  // bytes that are buffered or being written
-	writing  bool // the flusher runs
+	unsent   int           // bytes that are buffered or being written
+	writing  bool          // the flusher runs
+	flushed  chan struct{} // somebody waits for the end of writing
 	closing  bool
 	closeBy  time.Time // when closing: then it is cut
 	err      error
@@ -81,7 +86,7 @@ type Greeting struct {
 // NewConn wraps c.
 func NewConn(c net.Conn, g Greeting) *Conn {
 	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
-	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, ended: make(chan struct{})}
+	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, accepted: true, ended: make(chan struct{})}
 }
 
 // Read checks the header of the first packet on its way to Mochi, which would
@@ -218,6 +223,10 @@ func (c *Conn) flush() {
 		c.mu.Lock()
 	}
 	c.writing = false
+	if c.flushed != nil {
+		close(c.flushed)
+		c.flushed = nil
+	}
 	if cap(c.buffer) > keepBuffer || c.err != nil {
 		c.buffer = nil
 	}
@@ -262,6 +271,7 @@ func (c *Conn) fail(err error) {
 	c.err = err
 	c.buffer = nil
 	c.count(-c.unsent)
+	c.leave()
 	c.hangUp()
 }
 
@@ -274,6 +284,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	c.closing = true
+	c.leave()
 	if !c.writing && len(c.buffer) == 0 {
 		c.hangUp()
 		return nil

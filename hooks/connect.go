@@ -21,15 +21,22 @@ const connectTimeout = 10 * time.Second
 // and opens its session. A refusal is answered here, with the code that says
 // why, because Mochi knows one only.
 func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	conn := connOf(cl)
+	conn := h.connOf(cl)
+	if err := h.CheckHooks(); err != nil { // one may have been added since
+		h.o.Logger.Error("nobody is let in", "error", err)
+		return h.refuse(cl, pk, errNotNow)
+	}
+	if h.refusing.Load() {
+		h.o.Logger.Warn("a connect was refused: Postbox has not been started, or has ended")
+		return h.refuse(cl, pk, errNotNow)
+	}
 	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
 	c, err := h.connect(ctx, cl, conn, pk)
 	if err == nil {
 		return nil
 	}
-	refusal := h.connectRefusal(err)
-	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
+	refused := h.refuse(cl, pk, h.connectRefusal(err))
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
 		ctx, cancel := h.within(endTimeout)
@@ -38,8 +45,16 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		c.closeSession(ctx)
 		c.leaveGate(false)
 	}
-	return fmt.Errorf("connect refused: %w", refusal)
+	return refused
 }
+
+// refuse answers a CONNECT that is not let in.
+func (h *Hook) refuse(cl *mqtt.Client, pk packets.Packet, e *postbox.Error) error {
+	_ = h.server.SendConnack(cl, connackCode(e, pk.ProtocolVersion == 5), false, nil)
+	return fmt.Errorf("connect refused: %w", e)
+}
+
+var errNotNow = postbox.Errorf(postbox.CodeUnavailable, "the server cannot check this connection now: try again later")
 
 // connectRefusal is what the client is told. What is not the client's fault is
 // "try again later", and its cause goes to the log.
@@ -49,7 +64,7 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 		return e
 	}
 	h.o.Logger.Warn("a connect could not be checked", "error", err)
-	return postbox.Errorf(postbox.CodeUnavailable, "the server cannot check this connection now: try again later")
+	return errNotNow
 }
 
 func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
@@ -72,10 +87,10 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 		return nil, err
 	}
 	c.lane = h.o.LaneOf(c.who.ID)
+	c.readProperties(pk)
 	if err := c.readWill(ctx, conn.offered); err != nil {
 		return nil, err
 	}
-	c.readProperties(pk)
 	cl.ID = c.mochiID()
 	c.boundKeepAlive()
 	if err := c.takeOver(ctx); err != nil {
@@ -232,6 +247,10 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.leaveGate(true)
 	if h.registry.kickedSince(c.who.ID, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
+		return
+	}
+	if h.refusing.Load() {
+		c.disconnect(packets.ErrServerShuttingDown)
 		return
 	}
 	c.mu.Lock()

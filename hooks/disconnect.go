@@ -35,19 +35,23 @@ func (h *Hook) Hurry(d time.Duration) {
 // connections that Mochi loses sight of.
 func (h *Hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 	c := clientOf(cl)
-	switch {
-	case c == nil:
-	case c.conn.foreign:
-		h.Ended(c.conn) // no listener of ours does it
-	default:
-		c.stopDelivery()
+	if c == nil {
+		return
 	}
+	if !c.conn.accepted {
+		c.conn.finish()
+		h.Ended(c.conn) // no listener of ours does it
+	}
+	c.stopDelivery()
 }
 
 // Ended cleans up after a connection, whatever ended it: a listener calls it
 // once Mochi's EstablishConnection has returned or panicked. The device's next
-// connection waits for it.
+// connection waits for it. The first call counts.
 func (h *Hook) Ended(conn *Conn) {
+	if conn.ending.Swap(true) {
+		return
+	}
 	defer close(conn.ended)
 	_ = conn.Close()
 	c := conn.client.Load()
@@ -121,6 +125,22 @@ func (h *Hook) DisconnectAll(code packets.Code) {
 	for _, c := range h.registry.all() {
 		c.disconnect(code)
 	}
+}
+
+// Admit lets clients in, or refuses them with "not now": before the parts beneath
+// have begun, and when they end. A new hook admits.
+func (h *Hook) Admit(yes bool) { h.refusing.Store(!yes) }
+
+// AwaitEnds waits until every connection has ended, or ctx.
+func (h *Hook) AwaitEnds(ctx context.Context) error {
+	for _, c := range h.registry.all() {
+		select {
+		case <-c.conn.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Connected is how many clients are connected.

@@ -11,7 +11,7 @@ func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
-	if code := connOf(cl).levelRefusal(); code != 0 {
+	if code := h.connOf(cl).levelRefusal(); code != 0 {
 		pk.ReasonCode = code
 		return pk
 	}

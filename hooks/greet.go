@@ -14,7 +14,7 @@ const idRefused = "\x00"
 // it refuses when the payload is empty; without the flag of an empty password,
 // for which it has no code of 3.1.1.
 func (h *Hook) readConnect(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	conn := connOf(cl)
+	conn := h.connOf(cl)
 	if conn.offered != nil {
 		return pk // a second CONNECT, which Mochi ends
 	}
@@ -44,15 +44,4 @@ func (c *Conn) levelRefusal() byte {
 		return packets.ErrUnsupportedProtocolVersion.Code
 	}
 	return packets.Err3UnsupportedProtocolVersion.Code
-}
-
-// connOf returns the client's connection, which must be one of ours. Of one
-// that a listener of Mochi's has accepted only the output is taken over.
-func connOf(cl *mqtt.Client) *Conn {
-	conn, ok := cl.Net.Conn.(*Conn)
-	if !ok {
-		conn = &Conn{Conn: cl.Net.Conn, greeting: greeting{done: true}, foreign: true, ended: make(chan struct{})}
-		cl.Net.Conn = conn
-	}
-	return conn
 }

@@ -2,8 +2,8 @@ package hooks
 
 import (
 	"context"
-	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -82,7 +82,7 @@ type Limits struct {
 	PublishBurst  int
 }
 
-// Options are what a Hook works with; all are required.
+// Options are what a Hook works with; all but MayUse are required.
 type Options struct {
 	Accounts Accounts
 	Sessions Sessions
@@ -93,6 +93,11 @@ type Options struct {
 	// docs/spec.md §9 says why not, postbox.ErrUnavailable (in the chain) that it
 	// cannot be told now.
 	MayWrite func(ctx context.Context, sender postbox.UserID, to postbox.User) error
+	// MayUse decides who publishes and subscribes to topics that are not
+	// postbox.Reserved, which Mochi serves: it is asked for each publish, will
+	// and filter, and for each delivery with the topic. It is called from many
+	// goroutines and must not wait. Nil: there are no such topics.
+	MayUse func(user postbox.User, topic string, write bool) bool
 	// AwaySince tells since when the database is known to be away; zero: it is
 	// not.
 	AwaySince func() time.Time
@@ -104,8 +109,8 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Hook is the Mochi hook. Add it with Server.AddHook; it must be the only hook
-// that authenticates or decides on access.
+// Hook is the Mochi hook. It must be the only hook that authenticates or decides
+// on access: Mochi takes one yes for an answer.
 type Hook struct {
 	mqtt.HookBase
 	o        Options
@@ -113,22 +118,20 @@ type Hook struct {
 	registry registry
 	limiters limiters
 	wills    wills
+	added    atomic.Bool
+	refusing atomic.Bool // see Admit
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
 }
 
-// New makes the hook for a server, whose options it checks: those under which
-// promises would not hold are an error that names them.
-func New(server *mqtt.Server, o Options) (*Hook, error) {
-	if err := checkServer(server); err != nil {
-		return nil, err
-	}
+// New makes the hook for a server, to be added with its AddHook before it serves.
+func New(server *mqtt.Server, o Options) *Hook {
 	h := &Hook{o: o, server: server}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
-	return h, nil
+	return h
 }
 
 // ID names the hook to Mochi.
@@ -139,41 +142,9 @@ func (h *Hook) Provides(event byte) bool {
 	switch event {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck,
 		mqtt.OnSessionEstablish, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnSubscribe, mqtt.OnUnsubscribe:
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketSent, mqtt.OnPacketProcessed,
+		mqtt.OnSubscribe, mqtt.OnUnsubscribe, mqtt.OnPublish:
 		return true
 	}
 	return false
-}
-
-// Capabilities are the Mochi options that Postbox needs, made from its limits.
-func Capabilities(l Limits) *mqtt.Capabilities {
-	c := mqtt.NewDefaultServerCapabilities()
-	c.MaximumMessageExpiryInterval = 0 // would drop and mark deliveries by itself
-	c.MaximumClientWritesPending = 64  // a channel per client; deliveries do not use it
-	c.MaximumSessionExpiryInterval = uint32(l.SessionLife / time.Second)
-	c.MaximumPacketSize = uint32(l.Packet)
-	c.ReceiveMaximum = uint16(min(l.Inflight, 65535))
-	c.TopicAliasMaximum = 0 // its access check sees an empty topic
-	c.Compatibilities.NoInheritedPropertiesOnAck = true
-	return c
-}
-
-func checkServer(s *mqtt.Server) error {
-	c := s.Options.Capabilities
-	switch {
-	case c.TopicAliasMaximum != 0:
-		return errors.New("mochi option TopicAliasMaximum must be 0: an aliased publish passes the access check unseen")
-	case c.MaximumMessageExpiryInterval != 0:
-		return errors.New("mochi option MaximumMessageExpiryInterval must be 0: it marks and drops messages by itself")
-	case c.MaximumPacketSize == 0:
-		return errors.New("mochi option MaximumPacketSize must be set: without it a header of five bytes allocates 256 MiB")
-	case c.MaximumQos != 2:
-		return errors.New("mochi option MaximumQos must be 2: less does not stop a 3.1.1 client, it only breaks its handshake")
-	case !c.Compatibilities.NoInheritedPropertiesOnAck:
-		return errors.New("mochi option NoInheritedPropertiesOnAck must be true: MQTT.js takes the other form of PUBACK for an error")
-	case c.Compatibilities.PassiveClientDisconnect:
-		return errors.New("mochi option PassiveClientDisconnect must be false: a taken-over connection would stay open")
-	}
-	return nil
 }

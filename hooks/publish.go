@@ -18,10 +18,7 @@ func (c *client) publish(pk packets.Packet) {
 	if c.sent.ended {
 		return // after one that was dropped: the order would be another
 	}
-	topic, err := postbox.ParseTopic(pk.TopicName)
-	if err == nil && topic.Kind != postbox.KindInbox {
-		err = errNotStored(pk.TopicName)
-	}
+	topic, err := c.hook.parseTopic(pk.TopicName)
 	var d *inbox.Draft
 	if err != nil {
 		d = c.refused(pk, err)
@@ -137,6 +134,18 @@ func (c *client) submit(d *inbox.Draft) {
 		c.mu.Unlock()
 		c.disconnect(packets.ErrServerShuttingDown)
 	}
+}
+
+// parseTopic parses a topic that is kept.
+func (h *Hook) parseTopic(name string) (postbox.Topic, error) {
+	topic, err := postbox.ParseTopic(name)
+	switch {
+	case err == nil && topic.Kind != postbox.KindInbox:
+		err = errNotStored(name)
+	case err != nil && h.o.MayUse != nil && !postbox.Reserved(name):
+		err = postbox.Errorf(postbox.CodeForbidden, "you may not publish to %.80q", name)
+	}
+	return topic, err
 }
 
 func newMessageID() postbox.MessageID {

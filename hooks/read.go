@@ -26,6 +26,9 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		if code := pk.PublishValidate(0); code != packets.CodeSuccess {
 			return pk, nil
 		}
+		if c.passes(pk) {
+			return pk, nil
+		}
 		c.publish(pk)
 		return nothing(pk), nil
 	case packets.Puback:
@@ -33,6 +36,9 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		c.acknowledged(pk.PacketID)
 		return nothing(pk), nil
 	case packets.Pubrel:
+		if c.passesRelease(pk.PacketID) {
+			return pk, nil
+		}
 		c.release(pk.PacketID)
 		return nothing(pk), nil
 	case packets.Disconnect:

@@ -37,7 +37,7 @@ func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	copy(filters, pk.Filters)
 	pk.Filters = filters
 	for i := range filters {
-		f, err := postbox.ParseFilter(filters[i].Filter, c.who.Name)
+		f, err := c.parseFilter(filters[i].Filter)
 		switch {
 		case errors.Is(err, postbox.ErrInvalid):
 			filters[i] = packets.Subscription{Filter: invalidFilter}
@@ -62,6 +62,14 @@ func (h *Hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		}
 	}
 	return pk
+}
+
+// parseFilter parses a filter that the client may have.
+func (c *client) parseFilter(filter string) (postbox.Filter, error) {
+	if c.mayUse(filter, false) {
+		return postbox.Filter{}, nil
+	}
+	return postbox.ParseFilter(filter, c.who.Name)
 }
 
 // room reports whether the device may have one more filter, and counts it.
@@ -291,6 +299,6 @@ func (h *Hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if strings.HasPrefix(topic, "$") {
 		return false
 	}
-	_, err := postbox.ParseFilter(topic, c.who.Name)
+	_, err := c.parseFilter(topic)
 	return err == nil
 }

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -28,10 +29,11 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 	if offered == nil || !offered.WillFlag {
 		return nil
 	}
-	topic, err := postbox.ParseTopic(offered.WillTopic)
-	if err == nil && topic.Kind != postbox.KindInbox {
-		err = errNotStored(offered.WillTopic)
+	if !strings.ContainsAny(offered.WillTopic, "+#") && c.mayUse(offered.WillTopic, true) {
+		c.leaveWillToMochi(offered)
+		return nil
 	}
+	topic, err := c.hook.parseTopic(offered.WillTopic)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ type PublicOptions struct {
 // NewPublic is the handler of the public address.
 func NewPublic(o PublicOptions) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /mqtt", &upgrader{o})
+	mux.Handle("GET /mqtt", NewUpgrade(o))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))

@@ -21,6 +21,9 @@ type upgrader struct {
 	o PublicOptions
 }
 
+// NewUpgrade is the handler of MQTT over WebSocket alone, for any path.
+func NewUpgrade(o PublicOptions) http.Handler { return &upgrader{o} }
+
 // ServeHTTP implements http.Handler. It returns when the connection has ended.
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !u.allowed(r) {
