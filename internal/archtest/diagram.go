@@ -39,6 +39,8 @@ var building = map[string]room{
 
 	"postbox/cmd": {floor: 4},
 
+	"postbox/examples": {floor: 4}, // modules of their own, as somebody else's would be
+
 	"postbox/internal/bench":           {floor: 1},
 	"postbox/internal/bench/baremochi": {floor: 4},
 	"postbox/internal/embedpg":         {floor: 1},
@@ -64,7 +66,7 @@ var fences = []fence{
 	{"github.com/pressly/goose", "migrations are the business of schema", []string{"postbox/schema"}},
 	{
 		"github.com/mochi-mqtt/server", "the broker's insides stay at the edge",
-		[]string{"postbox/hooks", "postbox/broker", "postbox/internal/bench/baremochi"},
+		[]string{"postbox/hooks", "postbox/broker", "postbox/examples", "postbox/internal/bench/baremochi"},
 	},
 }
 
