@@ -86,6 +86,21 @@ func TestAttachedConnections(t *testing.T) {
 			if n := a.stored(alice, "gone"); n != 2 {
 				t.Errorf("%d wills, want 2: one was taken back by DISCONNECT", n)
 			}
+			if v < 5 {
+				continue
+			}
+			// Mochi overlooks a reason without properties; only our listener sees it.
+			c = a.enter(t, l)
+			c.Write([]byte{0xe0, 1, 4})
+			c.Ended()
+			a.enter(t, l).Leave()
+			want := int64(3)
+			if kind == mochiTCP || kind == mochiWS {
+				want = 2
+			}
+			if n := a.stored(alice, "gone"); n != want {
+				t.Errorf("%d wills after a DISCONNECT that asks for one, want %d", n, want)
+			}
 		}
 	})
 }

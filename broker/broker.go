@@ -120,7 +120,7 @@ func (s *Server) listen() error {
 		Origins: c.Origins, Logger: s.o.Logger,
 		MQTT: func(conn net.Conn) { s.engine.door.serve(conn, "websocket") },
 	}), s.o.Logger)
-	s.private = web.NewServer(web.NewPrivate(s.engine.ready), s.o.Logger)
+	s.private = web.NewServer(web.NewPrivate(s.engine.Ready), s.o.Logger)
 	s.work.Go(func() { s.engine.door.accept(s.listener, "tcp") })
 	s.work.Go(func() { _ = s.public.Serve(public) })
 	s.work.Go(func() { _ = s.private.Serve(private) })

@@ -74,8 +74,9 @@ func (e *Engine) awaySince() time.Time {
 	return time.Time{}
 }
 
-// ready tells whether messages can be stored.
-func (e *Engine) ready(ctx context.Context) error {
+// Ready tells whether messages can be stored, for a readiness check: nil, or
+// postbox.ErrUnavailable (in the chain) and since when not.
+func (e *Engine) Ready(ctx context.Context) error {
 	if since := e.awaySince(); !since.IsZero() {
 		return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
 	}

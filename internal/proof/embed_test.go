@@ -155,6 +155,22 @@ func (h *heard) await(t *testing.T, want ...string) {
 	}
 }
 
+// The README shows the example as it is.
+func TestReadmeShowsTheExample(t *testing.T) {
+	t.Parallel()
+	read := func(path ...string) string {
+		text, err := os.ReadFile(filepath.Join(append([]string{"..", ".."}, path...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	_, serve, found := strings.Cut(read("examples", "embed", "main.go"), "\nfunc serve(")
+	if !found || !strings.Contains(read("README.md"), "func serve("+strings.TrimSpace(serve)+"\n```\n") {
+		t.Error("README.md does not show func serve of examples/embed/main.go, or another")
+	}
+}
+
 // Somebody's own Mochi server, built as a module of its own, has inboxes in its
 // PostgreSQL and keeps its own topics: by Mochi's listener and by ours, over kill -9.
 func TestEmbed(t *testing.T) {
