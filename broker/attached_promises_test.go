@@ -183,6 +183,29 @@ func TestAttachedBeforeConnect(t *testing.T) {
 	}
 }
 
+// Mochi's Close comes to its end though a connection of our listener has not sent
+// CONNECT: also when it comes before that of the engine.
+func TestAttachedServerClosedFirst(t *testing.T) {
+	t.Parallel()
+	a := attach(t, oursTCP, nil, func(w *world) { w.config.Limits.ConnectTimeout = time.Hour })
+	alice := a.user("alice")
+	c, half := a.enter(t, login{version: 5, user: alice, id: "phone"}), a.open(t)
+	half.Write([]byte{0x10})
+	began := time.Now()
+	_ = a.mochi.Close()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	half.Ended()
+	if reason := c.Ended(); reason != packets.ErrServerShuttingDown.Code {
+		t.Errorf("ended with %#x, want 0x8b", reason)
+	}
+	a.mochi = nil
+	if err := a.engine.Shutdown(t.Context()); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+}
+
 // The end commits and acknowledges what was received, tells everybody, and lets
 // nobody in any more, though Mochi still listens.
 func TestAttachedShutdown(t *testing.T) {

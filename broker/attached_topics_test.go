@@ -240,6 +240,19 @@ func TestAttachedBesideAPermissiveHook(t *testing.T) {
 	}
 	a.engine = engine
 	a.stop()
+
+	// Before the database is asked for anything.
+	for name, o := range map[string]*mqtt.Options{"MaximumPacketSize": {}, "allow-all": {Capabilities: broker.Capabilities(a.config)}} {
+		o.Logger = slog.New(slog.DiscardHandler)
+		server := mqtt.New(o)
+		if err := server.AddHook(new(permissive), nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err := broker.Attach(t.Context(), server, broker.Options{DatabaseURL: "postgres://127.0.0.1:1/none", Logger: o.Logger})
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("attach: %v, want something about %s", err, name)
+		}
+	}
 }
 
 // What is attached before it is started lets nobody in, rather than keep them

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"reflect"
 	"sync"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -17,13 +18,13 @@ import (
 
 // Options are what a Server or an Engine works with.
 type Options struct {
-	// Config are the settings. An Engine looks at Limits, OutageTimeout and, of
-	// Database, at PoolSize and Lanes only; a zero Config is configs.Default.
+	// Config are the settings; a zero Config is configs.Default. An Engine looks
+	// at Limits, OutageTimeout and, of Database, at PoolSize and Lanes only.
 	Config configs.Config
 	// DatabaseURL is where the database is; Config.Database.URL is not looked
 	// at, so that an embedded database can take its place.
 	DatabaseURL string
-	// Logger is required.
+	// Logger is slog.Default if nil.
 	Logger *slog.Logger
 	// Authenticate tells which user a client is, from the user name and the
 	// password of its CONNECT; a user who has no account yet gets one. It returns
@@ -44,6 +45,22 @@ type Options struct {
 	// lineage than the one that this server began on: what it has in memory may
 	// be wrong now. It must be shut down, and a new one made in its place.
 	Replaced func()
+}
+
+// complete puts in what may be left out.
+func (o Options) complete() Options {
+	for _, f := range []*func(){&o.Fenced, &o.Replaced} {
+		if *f == nil {
+			*f = func() {}
+		}
+	}
+	if reflect.ValueOf(o.Config).IsZero() {
+		o.Config = configs.Default()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
 }
 
 // Addresses are where a started server listens.
@@ -74,6 +91,7 @@ type Server struct {
 // this server. It waits half a minute for a database that is away, and fails
 // when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
+	o = o.complete()
 	s := &Server{o: o, mochi: mqtt.New(&mqtt.Options{
 		Capabilities:             Capabilities(o.Config),
 		Logger:                   MochiLogger(o.Logger),

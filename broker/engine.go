@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -45,15 +44,12 @@ type Engine struct {
 // Attach connects to the database, brings its schema up to date, takes it for
 // this server, and adds Postbox to the server as a hook. It waits half a minute
 // for a database that is away, and fails when it is newer, or taken, or does not
-// let the server in.
+// let the server in; before that, when the server serves already or has options or
+// hooks with which promises would not hold (docs/embedding.md).
 func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error) {
-	for _, f := range []*func(){&o.Fenced, &o.Replaced} {
-		if *f == nil {
-			*f = func() {}
-		}
-	}
-	if reflect.ValueOf(o.Config).IsZero() {
-		o.Config = configs.Default()
+	o = o.complete()
+	if err := hooks.Check(server, limitsOf(o.Config)); err != nil {
+		return nil, err
 	}
 	e := &Engine{o: o}
 	if err := e.attach(ctx, server); err != nil {

@@ -31,10 +31,20 @@ const mostWritesPending = 1024
 // Init checks the server when it takes the hook. Options, and other hooks, under
 // which promises would not hold are an error that names them.
 func (h *Hook) Init(any) error {
-	switch {
-	case h.added.Swap(true):
+	if h.added.Swap(true) {
 		return fmt.Errorf("the hook was added already: add it once")
-	case atomic.LoadInt64(&h.server.Info.Time) != 0:
+	}
+	return h.check()
+}
+
+// Check tells whether a server would take a hook with such limits: what Init does,
+// before anything else has been begun.
+func Check(server *mqtt.Server, l Limits) error {
+	return (&Hook{server: server, o: Options{Limits: l}}).check()
+}
+
+func (h *Hook) check() error {
+	if atomic.LoadInt64(&h.server.Info.Time) != 0 {
 		return fmt.Errorf("the server serves already: add the hook before Serve, or connections pass it")
 	}
 	if err := checkCapabilities(h.server.Options.Capabilities, h.o.Limits); err != nil {
