@@ -123,10 +123,23 @@ func ParseFilter(s string, me User) (Filter, error) {
 		}
 	case "reply":
 		if name, below, ok := strings.Cut(rest, "/"); ok && name == string(me) && below != "" {
-			return Filter{Kind: KindReply, User: me}, nil
+			return Filter{Kind: KindReply, User: me}, checkWildcards(below)
 		}
 	}
 	return Filter{}, refused
+}
+
+// checkWildcards refuses a filter in which + is not alone in its level, or # not
+// alone in the last [MQTT-4.7.1-1] [MQTT-4.7.1-2]: Mochi grants such, and they
+// match nothing.
+func checkWildcards(filter string) error {
+	levels := strings.Split(filter, "/")
+	for i, level := range levels {
+		if strings.ContainsAny(level, "+#") && len(level) > 1 || level == "#" && i < len(levels)-1 {
+			return Errorf(CodeInvalid, "the level %s of the filter is malformed: + stands alone in a level, # alone in the last", quote(level))
+		}
+	}
+	return nil
 }
 
 // checkDepth bounds what Mochi's topic index is asked to hold: its cost grows

@@ -178,6 +178,12 @@ func FuzzParseFilter(f *testing.F) {
 		if got.Kind != postbox.KindPresence && got.User != "alice" {
 			t.Errorf("%q is of %q", s, got.User)
 		}
+		levels := strings.Split(s, "/")
+		for i, level := range levels {
+			if strings.ContainsAny(level, "+#") && (len(level) > 1 || level == "#" && i < len(levels)-1) {
+				t.Errorf("%q is granted, which is malformed", s)
+			}
+		}
 	})
 }
 
