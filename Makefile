@@ -69,6 +69,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 .PHONY: soak
 soak: ## the long form of the proofs: hours
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
+	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 2h -run='^TestMillionPackets$$' ./broker
 
 .PHONY: mutants
 mutants: ## show that the model test finds each fault of internal/proof/mutants in a minute; MUTANTS names some

@@ -92,18 +92,23 @@ type Server struct {
 // when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
 	o = o.complete()
-	s := &Server{o: o, mochi: mqtt.New(&mqtt.Options{
-		Capabilities:             Capabilities(o.Config),
-		Logger:                   MochiLogger(o.Logger),
-		ClientNetReadBufferSize:  2048,
-		ClientNetWriteBufferSize: 2048,
-		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
-	})}
+	s := &Server{o: o, mochi: newMochi(o.Config, o.Logger)}
 	var err error
 	if s.engine, err = Attach(ctx, s.mochi, o); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// newMochi makes the broker that speaks MQTT, with our settings.
+func newMochi(c configs.Config, log *slog.Logger) *mqtt.Server {
+	return mqtt.New(&mqtt.Options{
+		Capabilities:             Capabilities(c),
+		Logger:                   MochiLogger(log),
+		ClientNetReadBufferSize:  2048,
+		ClientNetWriteBufferSize: 2048,
+		SysTopicResendInterval:   3600, // each one stops the world and fills the retained store
+	})
 }
 
 // Start listens and serves. It returns when everything listens; Addresses then

@@ -78,12 +78,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 		return fmt.Errorf("add hook to mochi: %w", err)
 	}
 	e.hook.Admit(false)
-	l := e.o.Config.Limits
-	e.door = &door{
-		server: server, hook: e.hook, log: e.o.Logger, perHost: l.ConnectionsPerAddress,
-		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
-		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
-	}
+	e.door = newDoor(server, e.hook, e.o.Config.Limits, e.o.Logger)
 	return nil
 }
 

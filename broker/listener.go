@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
+	"postbox/configs"
 	"postbox/hooks"
 )
 
@@ -31,6 +33,14 @@ type door struct {
 	closed  bool
 	waiting map[string]int
 	conns   map[*hooks.Conn]string // with their listeners
+}
+
+func newDoor(server *mqtt.Server, hook *hooks.Hook, l configs.Limits, log *slog.Logger) *door {
+	return &door{
+		server: server, hook: hook, log: log, perHost: l.ConnectionsPerAddress,
+		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
+		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
+	}
 }
 
 // accept serves what l accepts until l is closed.
@@ -69,7 +79,7 @@ func (d *door) serve(raw net.Conn, listener string) {
 	defer d.end(conn)
 	defer func() {
 		if fault := recover(); fault != nil {
-			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host)
+			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host, "stack", string(debug.Stack()))
 		}
 	}()
 	if err := d.server.EstablishConnection(listener, conn); err != nil {
