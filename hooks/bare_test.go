@@ -8,6 +8,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/internal/mqtttest"
 )
 
 // bare is a Mochi server without anything of ours but a listener that notes
@@ -27,6 +29,8 @@ type probe struct {
 	publish       func(pk packets.Packet) (packets.Packet, error)
 	unsubscribed  func(cl *mqtt.Client)
 	disconnected  func(cl *mqtt.Client)
+	connected     func(cl *mqtt.Client)
+	dropped       func()
 	authenticates bool
 }
 
@@ -55,6 +59,19 @@ func (p *probe) OnUnsubscribed(cl *mqtt.Client, _ packets.Packet) {
 func (p *probe) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 	if p.disconnected != nil {
 		p.disconnected(cl)
+	}
+}
+
+func (p *probe) OnConnect(cl *mqtt.Client, _ packets.Packet) error {
+	if p.connected != nil {
+		p.connected(cl)
+	}
+	return nil
+}
+
+func (p *probe) OnPublishDropped(*mqtt.Client, packets.Packet) {
+	if p.dropped != nil {
+		p.dropped()
 	}
 }
 
@@ -127,3 +144,21 @@ func (b *bare) panics() int {
 	defer b.mu.Unlock()
 	return len(b.faults)
 }
+
+// through connects a client whose connection is a pipe: nothing of what the
+// server writes goes out before it is read.
+func (b *bare) through(t *testing.T, pk packets.Packet, filter string, wrap func(net.Conn) net.Conn) *peer {
+	t.Helper()
+	near, far := net.Pipe()
+	var work sync.WaitGroup
+	work.Go(func() { b.establish(wrap(far)) })
+	t.Cleanup(work.Wait)
+	p := &peer{mqtttest.New(t, near)}
+	if ack := p.Connect(pk); ack.ReasonCode != 0 {
+		t.Fatalf("CONNACK %#x", ack.ReasonCode)
+	}
+	p.subscribe(1, filter)
+	return p
+}
+
+func asIs(c net.Conn) net.Conn { return c }

@@ -13,8 +13,8 @@ import (
 	"postbox/hooks"
 )
 
-// Facts about Mochi v2.7.9 that this package relies on or fences, by their
-// numbers in docs/adr. Each test first shows the fact on bare Mochi, and so
+// Facts about Mochi v2.7.9 that this package relies on or fences; docs/mochi.md
+// has them all. Each test first shows the fact on bare Mochi, and so
 // fails when a new version mends it; then that it does not reach through
 // Postbox.
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,6 +74,40 @@ func publishPacket(id uint16, qos byte, topic, body string) packets.Packet {
 const password = "correct horse"
 
 var passwordHash = sync.OnceValues(func() (string, error) { return auth.HashPassword(password) })
+
+// puback acknowledges deliveries.
+func (p *peer) puback(all ...packets.Packet) {
+	p.T.Helper()
+	for _, pk := range all {
+		p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID})
+	}
+}
+
+// silent fails the test if an answer to PINGREQ comes within a moment.
+func (p *peer) silent() {
+	p.T.Helper()
+	p.Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}})
+	for {
+		_ = p.Net.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		pk, err := mqtttest.Decode(p.In, p.Version)
+		if err != nil {
+			return
+		}
+		if pk.FixedHeader.Type == packets.Pingresp {
+			p.T.Error("PINGREQ is answered")
+			return
+		}
+	}
+}
+
+// publishAll publishes bodies "0", "1" … at QoS 1, and waits for each PUBACK.
+func (p *peer) publishAll(topic string, n int) {
+	p.T.Helper()
+	for i := range n {
+		p.Send(publishPacket(uint16(i+1), 1, topic, strconv.Itoa(i)))
+		p.Expect(packets.Puback)
+	}
+}
 
 // postboxServer is an assembled server on a database of its own.
 type postboxServer struct {

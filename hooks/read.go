@@ -43,6 +43,11 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		return nothing(pk), nil
 	case packets.Disconnect:
 		return c.readDisconnect(pk), nil
+	case packets.Auth:
+		// Nobody has agreed on an enhanced authentication [MQTT-4.12.0-6], and
+		// before MQTT 5 there is no such packet. Mochi passes it over.
+		c.disconnect(packets.ErrProtocolViolation)
+		return nothing(pk), nil
 	}
 	return pk, nil
 }
