@@ -182,29 +182,3 @@ func TestMochiEventsNotTaken(t *testing.T) {
 		}
 	}
 }
-
-// Options of Mochi under which a promise would not hold are refused.
-func TestMochiOptionsAreChecked(t *testing.T) {
-	t.Parallel()
-	for name, spoil := range map[string]func(c *mqtt.Capabilities){
-		"TopicAliasMaximum":            func(c *mqtt.Capabilities) { c.TopicAliasMaximum = 1 },
-		"MaximumMessageExpiryInterval": func(c *mqtt.Capabilities) { c.MaximumMessageExpiryInterval = 1 },
-		"MaximumPacketSize":            func(c *mqtt.Capabilities) { c.MaximumPacketSize = 0 },
-		"MaximumQos":                   func(c *mqtt.Capabilities) { c.MaximumQos = 1 },
-		"NoInheritedPropertiesOnAck":   func(c *mqtt.Capabilities) { c.Compatibilities.NoInheritedPropertiesOnAck = false },
-		"PassiveClientDisconnect":      func(c *mqtt.Capabilities) { c.Compatibilities.PassiveClientDisconnect = true },
-	} {
-		c := hooks.Capabilities(hooks.Limits{Packet: 1 << 18, Inflight: 256})
-		make := func() error {
-			_, err := hooks.New(mqtt.New(&mqtt.Options{Capabilities: c}), hooks.Options{})
-			return err
-		}
-		if err := make(); err != nil {
-			t.Errorf("our own: %v", err)
-		}
-		spoil(c)
-		if err := make(); err == nil || !strings.Contains(err.Error(), name) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
