@@ -172,7 +172,7 @@ func TestMochiEventsNotTaken(t *testing.T) {
 	t.Parallel()
 	var h hooks.Hook
 	for name, event := range map[string]byte{
-		"OnPublish": mqtt.OnPublish, "OnPublishDropped": mqtt.OnPublishDropped, "OnQosDropped": mqtt.OnQosDropped,
+		"OnPublishDropped": mqtt.OnPublishDropped, "OnQosDropped": mqtt.OnQosDropped,
 		"OnQosPublish": mqtt.OnQosPublish, "OnPacketIDExhausted": mqtt.OnPacketIDExhausted, "OnWill": mqtt.OnWill,
 		"OnSelectSubscribers": mqtt.OnSelectSubscribers, "OnRetainMessage": mqtt.OnRetainMessage, "StoredClients": mqtt.StoredClients,
 		"OnClientExpired": mqtt.OnClientExpired,
