@@ -67,7 +67,7 @@ func databaseURL(ctx context.Context, c configs.Config, log *slog.Logger) (strin
 // startEmbedded runs the embedded PostgreSQL until the returned function.
 func startEmbedded(ctx context.Context, c configs.Config, log *slog.Logger) (string, func(), error) {
 	server, err := embedpg.Start(ctx, embedpg.Options{
-		Dir: c.Database.EmbeddedDir, BinDir: c.Database.BinDir, Logger: log,
+		Dir: c.Database.EmbeddedDir, BinDir: c.Database.BinDir, FetchURL: c.Database.FetchURL, Logger: log,
 	})
 	if err != nil {
 		return "", nil, err

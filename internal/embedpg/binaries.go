@@ -48,7 +48,7 @@ var places = []string{
 // version want (0: there is none yet). With binDir it looks there only;
 // otherwise the one on PATH is preferred, then the newest.
 //
-// A way to fetch programs over the network would be asked here, last.
+// It knows nothing of the network: what is missing, [fetcher] may bring.
 func findBinaries(ctx context.Context, binDir string, want int) (binaries, error) {
 	var dirs []string
 	if binDir != "" {
@@ -101,7 +101,7 @@ func pick(found []binaries, binDir string, want int) (binaries, error) {
 	case binDir != "":
 		return binaries{}, fmt.Errorf("%w in %s: it must hold postgres and initdb", ErrNoBinaries, binDir)
 	}
-	return binaries{}, fmt.Errorf("%w: install PostgreSQL %d to %d (Debian, Ubuntu: apt install postgresql; Fedora, RHEL: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql@%d) or set database.url to a server of your own",
+	return binaries{}, fmt.Errorf("%w: install PostgreSQL %d to %d (Debian, Ubuntu: apt install postgresql; Fedora, RHEL: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql@%d) set database.fetch_url to fetch it, or database.url to a server of your own",
 		ErrNoBinaries, oldestMajor, newestMajor, newestMajor-1)
 }
 
