@@ -64,10 +64,13 @@ func findBinaries(ctx context.Context, binDir string, want int) (binaries, error
 	if binDir == "" && len(found) > 0 {
 		onPath := pathDirs(os.Getenv("PATH"))
 		slices.SortStableFunc(found, func(a, b binaries) int {
-			if pa, pb := slices.Contains(onPath, a.dir), slices.Contains(onPath, b.dir); pa != pb {
-				if pa {
-					return -1
-				}
+			pa, pb := slices.Contains(onPath, a.dir), slices.Contains(onPath, b.dir)
+			switch {
+			case pa && pb:
+				return 0 // in its order
+			case pa:
+				return -1
+			case pb:
 				return 1
 			}
 			return cmp.Compare(b.major, a.major)
