@@ -11,6 +11,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 ARGS ?=
 # The faults for "make mutants", by name; all of them if none.
 MUTANTS ?=
+# The PostgreSQL that "make postgres-versions" runs on: 14 15 16 17 18 are there.
+VERSIONS ?= 14 18
 # How long each fuzz target runs in "make check".
 FUZZTIME ?= 10s
 
@@ -20,7 +22,7 @@ TEST = CGO_ENABLED=1 go tool gotestsum --format pkgname --format-hide-empty-pkg 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/postbox
@@ -31,7 +33,7 @@ run: ## serve with demo users on the embedded PostgreSQL, in ./postbox-data
 	go run ./cmd/postbox serve --demo $(ARGS)
 
 .PHONY: check
-check: deps format vet lint guards test fuzz ## all that CI checks, race detector included
+check: deps format vet lint guards platforms test postgres-versions fuzz ## all that CI checks, race detector included
 
 .PHONY: deps
 deps: ## find or install what the tests need
@@ -62,12 +64,30 @@ guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum sa
 test: ## all tests, with the race detector, in random order
 	$(TEST) -race -shuffle=on -timeout 20m ./...
 
+.PHONY: platforms
+platforms: ## build for macOS and Windows too; on Windows without the embedded PostgreSQL
+	for os in darwin windows; do for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/postbox; done; done
+
+.PHONY: postgres-versions
+postgres-versions: ## the tests of schema, store and supervisor, a kill and a resume, on each of VERSIONS
+	scripts/postgres-versions.sh $(VERSIONS)
+
+.PHONY: vulnerabilities
+vulnerabilities: ## ask the Go vulnerability database about what is in the program; needs the network
+	go tool govulncheck ./cmd/postbox ./client
+
+.PHONY: image-test
+image-test: ## build the container image with buildah and try it; as root on Debian, see scripts/image.sh
+	scripts/image.sh
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)
 
 .PHONY: soak
 soak: ## the long form of the proofs: hours
+	scripts/postgres-versions.sh
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 2h -run='^TestMillionPackets$$' ./broker
 
@@ -81,4 +101,4 @@ bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the
 
 .PHONY: clean
 clean: ## remove what was built and installed here; data stays
-	rm -rf bin internal/proof/js/node_modules
+	rm -rf bin internal/proof/js/node_modules internal/proof/postgres/node_modules internal/proof/postgres/between/node_modules

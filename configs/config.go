@@ -51,6 +51,9 @@ type Database struct {
 	EmbeddedDir string
 	// BinDir is where initdb and postgres are; empty means: look for them.
 	BinDir string
+	// FetchURL is where missing programs of the embedded PostgreSQL are fetched
+	// from; empty means: nowhere.
+	FetchURL string
 	// PoolSize is the number of connections to PostgreSQL, at most.
 	PoolSize int
 	// Lanes is the number of writers, each with one transaction at a time.

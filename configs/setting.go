@@ -33,6 +33,7 @@ func (c *Config) settings() []setting {
 		{key: "database.url", value: text(&database.URL, connection), secret: true},
 		{key: "database.embedded_dir", value: text(&database.EmbeddedDir, notEmpty)},
 		{key: "database.bin_dir", value: text(&database.BinDir, anything)},
+		{key: "database.fetch_url", value: text(&database.FetchURL, repository), secret: true},
 		{key: "database.pool_size", value: integer(&database.PoolSize, 3, 1000)},
 		{key: "database.lanes", value: integer(&database.Lanes, 1, 16)},
 

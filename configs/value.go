@@ -148,6 +148,19 @@ func connection(s string) error {
 	return fmt.Errorf("is not a PostgreSQL connection: write postgres://user:password@host:5432/database")
 }
 
+// repository allows the address of a repository of programs. It may hold a
+// password too.
+func repository(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return fmt.Errorf("is not the URL of a repository: write https://host/path")
+	}
+	return nil
+}
+
 // origin allows web origins as a browser sends them. [RFC 6454 §6.2]
 func origin(s string) error {
 	u, err := url.Parse(s)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests need is there: PostgreSQL, mosquitto and its
-# clients, Node with npm, a C compiler (for the race detector), and MQTT.js.
+# clients, Node with npm, a C compiler (for the race detector), MQTT.js, and the
+# programs of the oldest and the newest PostgreSQL.
 #
 # As root on Debian and its like it installs what is missing. As anybody else it
 # installs nothing on the system: it ends with the one line to run.
@@ -64,7 +65,11 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # npm writes .package-lock.json when it is done, so a broken install is redone.
-cd internal/proof/js
-if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-	npm ci --ignore-scripts --loglevel=error
-fi
+packages() { # DIRECTORY
+	if [ ! -e "$1/node_modules/.package-lock.json" ] || [ "$1/package-lock.json" -nt "$1/node_modules/.package-lock.json" ]; then
+		(cd "$1" && npm ci --ignore-scripts --loglevel=error)
+	fi
+}
+packages internal/proof/js
+# The oldest and the newest PostgreSQL that are supported.
+if [ "$(uname -sm)" = "Linux x86_64" ]; then packages internal/proof/postgres; fi

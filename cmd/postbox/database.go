@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -29,10 +30,11 @@ func openDatabase(ctx context.Context, g *globals) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	url, stop, err := databaseURL(ctx, c, slog.New(slog.DiscardHandler))
+	url, stopWithin, err := databaseURL(ctx, c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
+	stop := func() { stopWithin(30 * time.Second) }
 	st, err := store.Open(store.Options{URL: url, PoolSize: 2})
 	if err != nil {
 		stop()
@@ -41,22 +43,22 @@ func openDatabase(ctx context.Context, g *globals) (*database, error) {
 	d := &database{Store: st, url: url, close: func() { _ = st.Close(); stop() }}
 	if err := st.Ping(ctx); err != nil {
 		d.close()
-		return nil, fmt.Errorf("the database cannot be used: %w", err)
+		return nil, advise(fmt.Errorf("the database cannot be used: %w", err))
 	}
 	if err := st.Migrating(ctx, schema.Migrate); err != nil {
 		d.close()
-		return nil, err
+		return nil, advise(err)
 	}
 	return d, nil
 }
 
-func databaseURL(ctx context.Context, c configs.Config, log *slog.Logger) (string, func(), error) {
+func databaseURL(ctx context.Context, c configs.Config, log *slog.Logger) (string, func(time.Duration), error) {
 	if c.Database.URL != "" {
-		return c.Database.URL, func() {}, nil
+		return c.Database.URL, func(time.Duration) {}, nil
 	}
 	url, err := embedpg.Attach(c.Database.EmbeddedDir)
 	if err == nil {
-		return url, func() {}, nil
+		return url, func(time.Duration) {}, nil
 	}
 	if !errors.Is(err, embedpg.ErrNotRunning) {
 		return "", nil, err
@@ -64,16 +66,20 @@ func databaseURL(ctx context.Context, c configs.Config, log *slog.Logger) (strin
 	return startEmbedded(ctx, c, log)
 }
 
-// startEmbedded runs the embedded PostgreSQL until the returned function.
-func startEmbedded(ctx context.Context, c configs.Config, log *slog.Logger) (string, func(), error) {
+// startEmbedded runs the embedded PostgreSQL until the returned function, which
+// is told how long a clean end may take.
+func startEmbedded(ctx context.Context, c configs.Config, log *slog.Logger) (string, func(time.Duration), error) {
 	server, err := embedpg.Start(ctx, embedpg.Options{
-		Dir: c.Database.EmbeddedDir, BinDir: c.Database.BinDir, Logger: log,
+		Dir: c.Database.EmbeddedDir, BinDir: c.Database.BinDir, FetchURL: c.Database.FetchURL, Logger: log,
 	})
+	if errors.Is(err, fs.ErrPermission) && !errors.Is(err, embedpg.ErrUnreachable) {
+		err = fmt.Errorf("%w: choose a directory that this account may write (database.embedded_dir), or set database.url (POSTBOX_DATABASE_URL) to a PostgreSQL of yours", err)
+	}
 	if err != nil {
 		return "", nil, err
 	}
-	stop := func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	stop := func(within time.Duration) {
+		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
 		if err := server.Stop(ctx); err != nil {
 			log.Error("stopping the embedded postgresql failed", "error", err)

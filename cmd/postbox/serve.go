@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/term"
 
 	"postbox/broker"
@@ -21,8 +23,13 @@ import (
 // listens.
 const addressesFile = "addresses.json"
 
-// shutdownTimeout bounds the end: flush, tell everybody, save.
-const shutdownTimeout = 9 * time.Second
+// shutdownTimeout bounds the end: flush, tell everybody, save. The embedded
+// database gets what is left of endTimeout, and at least a second; then it is
+// stopped at once, which costs its next start a recovery and nothing else.
+const (
+	shutdownTimeout = 9 * time.Second
+	endTimeout      = 9500 * time.Millisecond
+)
 
 type serveCmd struct {
 	Demo bool `help:"Make users alice, bob and carol, and print how to try them."`
@@ -46,29 +53,56 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	log := newLogger(g.Stderr, config.Log)
-	url, stopDatabase := config.Database.URL, func() {}
+	url, stopDatabase := config.Database.URL, func(time.Duration) {}
 	if url == "" {
 		if url, stopDatabase, err = startEmbedded(ctx, config, log); err != nil {
-			return err
+			return starting(ctx, err)
 		}
 	}
-	defer stopDatabase()
+	var ended atomic.Int64 // when the signal came
+	defer context.AfterFunc(ctx, func() {
+		ended.Store(time.Now().UnixNano())
+		notify(log, daemon.SdNotifyStopping)
+	})()
+	defer func() {
+		left := endTimeout
+		if at := ended.Load(); at > 0 {
+			left -= time.Since(time.Unix(0, at))
+		}
+		stopDatabase(max(left, time.Second))
+	}()
 	first := func(at broker.Addresses) error {
-		if err := announce(g, config, at); err != nil || !c.Demo {
+		if err := announce(g, config, at); err != nil {
 			return err
+		}
+		notify(log, daemon.SdNotifyReady)
+		if !c.Demo {
+			return nil
 		}
 		return demo(ctx, g, url, at)
 	}
 	for {
 		one := &serving{options: broker.Options{Config: config, DatabaseURL: url, Logger: log}, started: first, unhook: g.Unhook}
 		err := one.once(ctx)
+		if one.at == (broker.Addresses{}) {
+			err = starting(ctx, err)
+		}
 		if !errors.Is(err, errReplaced) {
-			return err
+			return advise(err)
 		}
 		// The same addresses, though any free ones may have been asked for.
 		config.Listen.MQTT, config.Listen.HTTP, config.Listen.Private = one.at.MQTT, one.at.HTTP, one.at.Private
 		first = nil
 	}
+}
+
+// starting is the error of a start, nil if a signal has ended it: nothing was
+// promised to anybody yet.
+func starting(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 func (c *serveCmd) flags() map[string]string {

@@ -48,7 +48,7 @@ var places = []string{
 // version want (0: there is none yet). With binDir it looks there only;
 // otherwise the one on PATH is preferred, then the newest.
 //
-// A way to fetch programs over the network would be asked here, last.
+// It knows nothing of the network: what is missing, [fetcher] may bring.
 func findBinaries(ctx context.Context, binDir string, want int) (binaries, error) {
 	var dirs []string
 	if binDir != "" {
@@ -64,10 +64,13 @@ func findBinaries(ctx context.Context, binDir string, want int) (binaries, error
 	if binDir == "" && len(found) > 0 {
 		onPath := pathDirs(os.Getenv("PATH"))
 		slices.SortStableFunc(found, func(a, b binaries) int {
-			if pa, pb := slices.Contains(onPath, a.dir), slices.Contains(onPath, b.dir); pa != pb {
-				if pa {
-					return -1
-				}
+			pa, pb := slices.Contains(onPath, a.dir), slices.Contains(onPath, b.dir)
+			switch {
+			case pa && pb:
+				return 0 // in its order
+			case pa:
+				return -1
+			case pb:
 				return 1
 			}
 			return cmp.Compare(b.major, a.major)
@@ -101,7 +104,7 @@ func pick(found []binaries, binDir string, want int) (binaries, error) {
 	case binDir != "":
 		return binaries{}, fmt.Errorf("%w in %s: it must hold postgres and initdb", ErrNoBinaries, binDir)
 	}
-	return binaries{}, fmt.Errorf("%w: install PostgreSQL %d to %d (Debian, Ubuntu: apt install postgresql; Fedora, RHEL: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql@%d) or set database.url to a server of your own",
+	return binaries{}, fmt.Errorf("%w: install PostgreSQL %d to %d (Debian, Ubuntu: apt install postgresql; Fedora, RHEL: dnf install postgresql-server; Alpine: apk add postgresql; macOS: brew install postgresql@%d) set database.fetch_url to fetch it, or database.url to a server of your own",
 		ErrNoBinaries, oldestMajor, newestMajor, newestMajor-1)
 }
 

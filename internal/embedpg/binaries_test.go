@@ -48,6 +48,7 @@ func TestFindBinaries(t *testing.T) {
 	}{
 		{name: "newest that is supported", want: 0, dir: base + "/17/bin"},
 		{name: "the one on PATH first", path: "relative:" + onPath, want: 0, dir: onPath},
+		{name: "the first on PATH, though another is newer", path: base + "/14/bin:" + onPath, want: 0, dir: base + "/14/bin"},
 		{name: "the one that made the data", path: onPath, want: 14, dir: base + "/14/bin"},
 		{name: "an old one that made the data", want: 13, dir: base + "/13/bin"},
 		{name: "none that made the data", want: 12, err: ErrVersion, says: "postgresql-12"},

@@ -1,6 +1,6 @@
 // Package embedpg runs a PostgreSQL server as a child process of this one.
 //
-// [Start] finds the installed server programs, makes a cluster on first use,
+// [Start] finds the installed server programs, or fetches them if it may, makes a cluster on first use,
 // starts it on a private unix socket and keeps it running: a postmaster that
 // dies is started again, on the same socket. [Attach] finds a server that
 // another process of this machine has started on the same directory.

@@ -17,6 +17,9 @@ type Options struct {
 	// BinDir is the directory of the programs postgres and initdb. Empty: the
 	// usual places are searched, see [Start].
 	BinDir string
+	// FetchURL is a repository that missing programs are fetched from, into
+	// Dir/programs. Empty: nothing is fetched. Not used with BinDir.
+	FetchURL string
 	// Logger gets the life of the child: starts, deaths, restarts. Nil: silence.
 	// PostgreSQL's own messages go to Dir/postgres.log.
 	Logger *slog.Logger

@@ -50,7 +50,8 @@ type Server struct {
 //
 // Programs of PostgreSQL 14 to 18 are searched on PATH, then where packages for
 // Linux and macOS put them, newest first; for a directory that exists, of the
-// version that made it. A postmaster left over from a killed server is stopped
+// version that made it; with [Options.FetchURL] those that are not there are
+// fetched. A postmaster left over from a killed server is stopped
 // first, which takes 15 seconds at most.
 //
 // ctx bounds the start only, not the life of the server. Crash recovery takes
@@ -119,7 +120,12 @@ func openCluster(ctx context.Context, dir string, o Options) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.bins, err = findBinaries(ctx, o.BinDir, major); err != nil {
+	c.bins, err = findBinaries(ctx, o.BinDir, major)
+	if err != nil && o.BinDir == "" && o.FetchURL != "" {
+		f := fetcher{repository: o.FetchURL, dir: filepath.Join(dir, "programs"), logger: o.logger()}
+		c.bins, err = f.find(ctx, major)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if c.acct, err = chooseAccount(c.data()); err != nil {

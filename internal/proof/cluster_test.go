@@ -71,7 +71,13 @@ func (c *cluster) data(name string) string { return filepath.Join(c.dir, "pgdata
 // db opens the cluster's database as its superuser.
 func (c *cluster) db() *sql.DB {
 	c.t.Helper()
-	db, err := sql.Open("postgres", c.URL())
+	return c.dbAt(c.URL())
+}
+
+// dbAt opens a database of the cluster by its URL.
+func (c *cluster) dbAt(url string) *sql.DB {
+	c.t.Helper()
+	db, err := sql.Open("postgres", url)
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package proof
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -31,8 +32,11 @@ type ServerOptions struct {
 	NoRace bool
 	// DatabaseURL is an external database; empty: the embedded one.
 	DatabaseURL string
-	// Env are further POSTBOX_… settings, NAME=value.
+	// Env are further settings of the environment, NAME=value.
 	Env []string
+	// Dir is the directory of the embedded database, below one of the test's
+	// own; empty: data.
+	Dir string
 }
 
 // Addresses are where a server listens.
@@ -50,6 +54,7 @@ type Server struct {
 
 	t      testing.TB
 	o      ServerOptions
+	root   string // of Dir and the log; the working directory
 	binary string
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when the process is gone
@@ -60,6 +65,14 @@ type Server struct {
 // listens. With the test it is stopped; then a panic, a data race or a
 // lifeless exit fails the test.
 func StartServer(t testing.TB, o ServerOptions) *Server {
+	t.Helper()
+	s := NewServer(t, o)
+	s.start()
+	return s
+}
+
+// NewServer prepares what StartServer starts.
+func NewServer(t testing.TB, o ServerOptions) *Server {
 	t.Helper()
 	binary := Postbox(t, raceEnabled && !o.NoRace)
 	// Not t.TempDir: that one is closed to the account that PostgreSQL runs as.
@@ -74,7 +87,7 @@ func StartServer(t testing.TB, o ServerOptions) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Dir: filepath.Join(root, "data"), t: t, o: o, binary: binary, log: log}
+	s := &Server{Dir: filepath.Join(root, cmp.Or(o.Dir, "data")), t: t, o: o, root: root, binary: binary, log: log}
 	t.Cleanup(func() {
 		s.end()
 		log.Close()
@@ -84,7 +97,6 @@ func StartServer(t testing.TB, o ServerOptions) *Server {
 		os.RemoveAll(root)
 	})
 	s.Addresses = Addresses{MQTT: freeAddress(t), HTTP: freeAddress(t), Private: freeAddress(t)}
-	s.start()
 	return s
 }
 
@@ -132,7 +144,7 @@ func (s *Server) env() []string {
 func (s *Server) start() {
 	s.t.Helper()
 	cmd := exec.Command(s.binary, "serve")
-	cmd.Env, cmd.Dir, cmd.Stderr = s.env(), filepath.Dir(s.Dir), s.log
+	cmd.Env, cmd.Dir, cmd.Stderr = s.env(), s.root, s.log
 	endWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -164,8 +176,8 @@ func (s *Server) start() {
 		}
 	case <-ended:
 		s.t.Fatalf("postbox serve ended before it listened: %v\n%s", cmd.ProcessState, s.LogTail(20))
-	case <-time.After(2 * patience):
-		s.t.Fatalf("postbox serve does not listen after %v\n%s", 2*patience, s.LogTail(20))
+	case <-time.After(5 * patience): // the first start makes a cluster
+		s.t.Fatalf("postbox serve does not listen after %v\n%s", 5*patience, s.LogTail(20))
 	}
 }
 
@@ -291,7 +303,7 @@ type Output struct {
 func (s *Server) Command(stdin string, args ...string) Output {
 	s.t.Helper()
 	cmd := exec.Command(s.binary, args...)
-	cmd.Env, cmd.Dir, cmd.Stdin = s.env(), filepath.Dir(s.Dir), strings.NewReader(stdin)
+	cmd.Env, cmd.Dir, cmd.Stdin = s.env(), s.root, strings.NewReader(stdin)
 	var out, errs strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
