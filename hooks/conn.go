@@ -52,6 +52,7 @@ type Conn struct {
 	offered  *packets.ConnectParams // the CONNECT as it was sent; the reader's
 	level    byte                   // the CONNECT's protocol version
 	foreign  bool                   // accepted by a listener that does not call Ended
+	judged   bool                   // OnConnect has refused it; the reader's
 	client   atomic.Pointer[client]
 	ended    chan struct{} // closed by Hook.Ended
 
@@ -61,6 +62,7 @@ type Conn struct {
 	unsent   int  // bytes that are buffered or being written
 	writing  bool // the flusher runs
 	closing  bool
+	cut      string    // why the server ends it; empty: it does not
 	closeBy  time.Time // when closing: then it is cut
 	err      error
 	wanted   bool   // somebody waits for drained
@@ -93,8 +95,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	if !c.greeting.done && n > 0 {
 		if bad := c.greeting.check(p[:n]); bad != nil {
+			c.cutFor(greetingFault(bad))
 			return 0, bad
 		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.cutFor(c.lateness())
 	}
 	return n, err
 }
@@ -162,6 +168,7 @@ func (c *Conn) append(p []byte) error {
 		return net.ErrClosed
 	}
 	if c.unsent+len(p) > maxBuffered {
+		c.cutLocked(cutOverflow)
 		c.fail(ErrOverflow)
 		return c.err
 	}
@@ -200,9 +207,13 @@ func (c *Conn) flush() {
 			switch {
 			case c.err != nil: // all of it was counted off
 			case err != nil:
+				if !c.closing {
+					c.cutLocked(cutWrite)
+				}
 				c.fail(err)
 			default:
 				c.count(-len(out))
+				c.countSent(len(out))
 			}
 			if cap(out) <= keepBuffer {
 				c.spare = out[:0]

@@ -29,6 +29,8 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		return nil
 	}
 	refusal := h.connectRefusal(err)
+	conn.judged = true
+	h.metrics.refused.WithLabelValues(string(refusal.Code)).Inc()
 	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
@@ -54,7 +56,7 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 
 func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
 	c := &client{
-		hook: h, cl: cl, conn: conn, device: cl.ID, v5: pk.ProtocolVersion == 5,
+		hook: h, cl: cl, conn: conn, device: cl.ID, protocol: pk.ProtocolVersion, v5: pk.ProtocolVersion == 5,
 		filters: make(map[string]bool), problem: true, began: time.Now(),
 	}
 	c.settled.L = &c.mu
@@ -230,6 +232,8 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
 	c.leaveGate(true)
+	h.metrics.accepted.WithLabelValues(protocolOf(c.protocol)).Inc()
+	h.metrics.connect.Observe(time.Since(c.began).Seconds())
 	if h.registry.kickedSince(c.who.ID, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return

@@ -113,6 +113,7 @@ type Hook struct {
 	registry registry
 	limiters limiters
 	wills    wills
+	metrics  metrics
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
@@ -124,7 +125,7 @@ func New(server *mqtt.Server, o Options) (*Hook, error) {
 	if err := checkServer(server); err != nil {
 		return nil, err
 	}
-	h := &Hook{o: o, server: server}
+	h := &Hook{o: o, server: server, metrics: newMetrics()}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst

@@ -29,6 +29,7 @@ func (c *client) publish(pk packets.Packet) {
 		d = c.draft(pk, topic)
 	}
 	d.Origin = c
+	c.hook.metrics.publishes[min(pk.FixedHeader.Qos, 2)].Inc()
 	if pk.FixedHeader.Qos > 0 {
 		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
 		if pk.FixedHeader.Qos == 2 {
@@ -118,6 +119,9 @@ func (c *client) submit(d *inbox.Draft) {
 	}
 	if d.Action == inbox.Release {
 		limit *= 2 // a client that uses all of it may still release
+	}
+	if c.inflight >= limit && !c.over {
+		c.hook.metrics.held.Inc()
 	}
 	for c.inflight >= limit && !c.over {
 		c.settled.Wait()

@@ -12,6 +12,9 @@ import (
 func (c *client) Settled(d *inbox.Draft) {
 	c.counted++
 	p := &d.Publish
+	if d.Refusal != nil {
+		c.hook.metrics.refuse(d.Refusal.Code)
+	}
 	switch {
 	case d.Action == inbox.Release:
 		c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
@@ -56,6 +59,7 @@ func (c *client) Flush() {
 	last := c.gone && c.inflight == 0
 	c.mu.Unlock()
 	c.settled.Broadcast()
+	c.hook.metrics.answered.Add(float64(c.counted))
 	c.counted, c.unacked = 0, 0
 	if len(c.acks) > 0 {
 		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
