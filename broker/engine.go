@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postbox"
 	"postbox/auth"
@@ -35,6 +36,9 @@ type Engine struct {
 	work     sync.WaitGroup
 	replaced atomic.Bool
 	outage   outage
+	away     awayTime
+	sessions sessionCount
+	ending   atomic.Bool
 	unowned  bool // askDatabase's: somebody else holds the database
 	shutdown sync.Once
 	result   error
@@ -49,6 +53,9 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 		if *f == nil {
 			*f = func() {}
 		}
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
 	}
 	e := &Engine{o: o}
 	if err := e.attach(ctx, server); err != nil {
@@ -85,7 +92,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
 		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]struct{}),
 	}
-	return nil
+	return e.register()
 }
 
 // Start begins to store and to deliver. It comes before the server serves.
@@ -98,6 +105,7 @@ func (e *Engine) Start(ctx context.Context) {
 	}
 	e.work.Go(func() { e.watch(run) })
 	e.work.Go(func() { e.keepHouse(run) })
+	e.work.Go(func() { e.countSessions(run) })
 	e.work.Go(func() { e.askDatabase(run) })
 	e.work.Go(func() { e.boundOutage(run) })
 	e.work.Go(func() { e.hook.KeepWills(run) })

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -27,6 +28,8 @@ type door struct {
 
 	work sync.WaitGroup
 
+	turnedAway, acceptFailures, panics atomic.Int64
+
 	mu      sync.Mutex // guards the fields below
 	closed  bool
 	waiting map[string]int
@@ -43,6 +46,7 @@ func (d *door) accept(l net.Listener) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
+			d.acceptFailures.Add(1)
 			d.log.Warn("accepting a connection failed", "error", err)
 			time.Sleep(acceptPause)
 		}
@@ -54,6 +58,7 @@ func (d *door) accept(l net.Listener) {
 func (d *door) serve(raw net.Conn, listener string) {
 	host := hostOf(raw)
 	if !d.enter(host) {
+		d.turnedAway.Add(1)
 		_ = raw.Close()
 		return
 	}
@@ -69,6 +74,7 @@ func (d *door) serve(raw net.Conn, listener string) {
 	defer d.end(conn)
 	defer func() {
 		if fault := recover(); fault != nil {
+			d.panics.Add(1)
 			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host)
 		}
 	}()

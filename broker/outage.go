@@ -76,6 +76,9 @@ func (e *Engine) awaySince() time.Time {
 
 // ready tells whether messages can be stored.
 func (e *Engine) ready(ctx context.Context) error {
+	if e.ending.Load() {
+		return postbox.Errorf(postbox.CodeUnavailable, "the server is shutting down")
+	}
 	if since := e.awaySince(); !since.IsZero() {
 		return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
 	}
@@ -104,6 +107,7 @@ func (e *Engine) askDatabase(ctx context.Context) {
 		if ctx.Err() == nil {
 			e.outage.hear(err)
 		}
+		e.away.seconds(e.awaySince(), time.Now())
 	}
 }
 

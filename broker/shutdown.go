@@ -35,6 +35,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 }
 
 func (e *Engine) end(ctx context.Context) error {
+	e.ending.Store(true)
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
 	began, patience := time.Now(), flushTimeout
