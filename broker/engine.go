@@ -39,6 +39,7 @@ type Engine struct {
 	away     awayTime
 	sessions sessionCount
 	ending   atomic.Bool
+	tracing  *tracing
 	unowned  bool // askDatabase's: somebody else holds the database
 	shutdown sync.Once
 	result   error
@@ -60,6 +61,7 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 	e := &Engine{o: o}
 	if err := e.attach(ctx, server); err != nil {
 		e.closeDatabase()
+		e.tracing.shutdown(ctx)
 		return nil, err
 	}
 	return e, nil
@@ -67,6 +69,9 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 
 func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	var err error
+	if e.tracing, err = newTracing(e.o.Config.Trace, e.o.Version, e.o.Logger); err != nil {
+		return err
+	}
 	if err = e.awaitDatabase(ctx, e.openDatabase); err != nil {
 		return err
 	}
@@ -76,7 +81,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	limits := limitsOf(e.o.Config)
 	e.hook, err = hooks.New(server, hooks.Options{
 		Accounts: &accounts{store: e.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: e.tokens, log: e.o.Logger},
-		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger,
+		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger, Tracer: e.tracing.tracer(),
 		MayWrite: (&router{e.store}).mayWrite, AwaySince: e.awaySince,
 		LaneOf: func(u postbox.UserID) hooks.Lane { return e.lanes[int(u)%len(e.lanes)] },
 	})

@@ -30,7 +30,7 @@ func (e *Engine) register() error {
 		}
 	}
 	register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{e.store, e.hub, e.hook, e.door} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{e.store, e.hub, e.hook, e.door, e.tracing} {
 		register(r, part.Metrics()...)
 	}
 	for i, l := range e.lanes {

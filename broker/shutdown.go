@@ -61,7 +61,9 @@ func (e *Engine) end(ctx context.Context) error {
 	}
 	e.hook.Hurry(0)
 	e.saveCursors(ctx, stuck)
-	return e.endWork(ctx, stuck)
+	err := e.endWork(ctx, stuck)
+	e.tracing.shutdown(ctx)
+	return err
 }
 
 // flush reports whether the database took in time what was received. If not,

@@ -8,6 +8,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"go.opentelemetry.io/otel/trace"
 
 	"postbox"
 	"postbox/inbox"
@@ -32,13 +33,15 @@ type client struct {
 	maxSize  int  // the largest packet the client takes; zero: any
 	problem  bool // the client wants problem information
 
-	began    time.Time // of the CONNECT
-	since    *postbox.Position
-	starting bool // a subscription waits for its SUBACK
-	sent     sentRecords
+	began     time.Time // of the CONNECT
+	connected trace.SpanContext
+	since     *postbox.Position
+	starting  bool // a subscription waits for its SUBACK
+	sent      sentRecords
 
 	left *inbox.Start // where a subscription was that was given up
 
+	traced   []*inbox.Draft // settled since the last Flush
 	acks     []byte
 	counted  int               // drafts settled since the last Flush
 	answered postbox.MessageID // by the acks

@@ -24,11 +24,14 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	conn := connOf(cl)
 	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
-	c, err := h.connect(ctx, cl, conn, pk)
+	span := h.traces.connect(conn, pk)
+	c, err := h.connect(ctx, cl, conn, pk, span)
 	if err == nil {
+		span.done("")
 		return nil
 	}
 	refusal := h.connectRefusal(err)
+	span.done(refusal.Code)
 	conn.judged = true
 	h.metrics.refused.WithLabelValues(string(refusal.Code)).Inc()
 	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
@@ -54,10 +57,10 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 	return postbox.Errorf(postbox.CodeUnavailable, "the server cannot check this connection now: try again later")
 }
 
-func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
+func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet, span *connecting) (*client, error) {
 	c := &client{
 		hook: h, cl: cl, conn: conn, device: cl.ID, protocol: pk.ProtocolVersion, v5: pk.ProtocolVersion == 5,
-		filters: make(map[string]bool), problem: true, began: time.Now(),
+		filters: make(map[string]bool), problem: true, began: time.Now(), connected: span.context(),
 	}
 	c.settled.L = &c.mu
 	if err := postbox.CheckDevice(c.device); err != nil {
@@ -66,10 +69,12 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if pk.Properties.AuthenticationMethod != "" {
 		return nil, errAuthMethod
 	}
+	done := span.step("authenticate")
 	err := h.patiently(ctx, func() (err error) {
 		c.who, err = h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
 		return err
 	})
+	done()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +88,10 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if err := c.takeOver(ctx); err != nil {
 		return c, err
 	}
-	if err := c.openSession(ctx, pk); err != nil {
+	done = span.step("open session")
+	err = c.openSession(ctx, pk)
+	done()
+	if err != nil {
 		return c, err
 	}
 	if !c.who.Ends.IsZero() {

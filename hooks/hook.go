@@ -7,6 +7,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"postbox"
@@ -82,7 +83,7 @@ type Limits struct {
 	PublishBurst  int
 }
 
-// Options are what a Hook works with; all are required.
+// Options are what a Hook works with; all but Tracer are required.
 type Options struct {
 	Accounts Accounts
 	Sessions Sessions
@@ -102,6 +103,8 @@ type Options struct {
 	Lineage Lineage
 	Limits  Limits
 	Logger  *slog.Logger
+	// Tracer gets the traces of messages; nil: nothing is traced.
+	Tracer trace.Tracer
 }
 
 // Hook is the Mochi hook. Add it with Server.AddHook; it must be the only hook
@@ -114,6 +117,7 @@ type Hook struct {
 	limiters limiters
 	wills    wills
 	metrics  metrics
+	traces   *traces // nil: nothing is traced
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
@@ -125,7 +129,7 @@ func New(server *mqtt.Server, o Options) (*Hook, error) {
 	if err := checkServer(server); err != nil {
 		return nil, err
 	}
-	h := &Hook{o: o, server: server, metrics: newMetrics()}
+	h := &Hook{o: o, server: server, metrics: newMetrics(), traces: newTraces(o.Tracer)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst

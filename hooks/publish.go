@@ -18,6 +18,7 @@ func (c *client) publish(pk packets.Packet) {
 	if c.sent.ended {
 		return // after one that was dropped: the order would be another
 	}
+	began := c.hook.traces.now()
 	topic, err := postbox.ParseTopic(pk.TopicName)
 	if err == nil && topic.Kind != postbox.KindInbox {
 		err = errNotStored(pk.TopicName)
@@ -40,9 +41,11 @@ func (c *client) publish(pk packets.Packet) {
 			return
 		}
 	}
+	checked := c.hook.traces.now()
 	if d.Refusal == nil && !d.Duplicate {
 		c.throttle()
 	}
+	c.hook.traces.publish(c, d, pk, began, checked)
 	c.submit(d)
 }
 
@@ -114,6 +117,7 @@ func (c *client) submit(d *inbox.Draft) {
 	publish := d.Action == inbox.Append && d.Publish.QoS > 0
 	if c.v5 && publish && c.pending >= limit {
 		c.mu.Unlock()
+		c.hook.traces.dropped(d)
 		c.disconnect(packets.ErrReceiveMaximum)
 		return
 	}
@@ -139,6 +143,7 @@ func (c *client) submit(d *inbox.Draft) {
 		}
 		c.settled.Broadcast()
 		c.mu.Unlock()
+		c.hook.traces.dropped(d)
 		c.disconnect(packets.ErrServerShuttingDown)
 	}
 }

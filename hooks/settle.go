@@ -11,6 +11,10 @@ import (
 // the packets: those of one group leave together at Flush.
 func (c *client) Settled(d *inbox.Draft) {
 	c.counted++
+	if d.Watch != nil {
+		c.hook.traces.settled(d)
+		c.traced = append(c.traced, d)
+	}
 	p := &d.Publish
 	if d.Refusal != nil {
 		c.hook.metrics.refuse(d.Refusal.Code)
@@ -68,6 +72,10 @@ func (c *client) Flush() {
 		if cap(c.acks) > keepBuffer {
 			c.acks = nil
 		}
+	}
+	if len(c.traced) > 0 {
+		c.hook.traces.answered(c.traced)
+		c.traced = nil
 	}
 	if last {
 		c.hook.registry.vacate(c)

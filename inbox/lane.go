@@ -271,10 +271,15 @@ func (l *Lane) commitLoop(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
+		for _, d := range group {
+			if d.Watch != nil {
+				d.Watch.Taken(began, len(group))
+			}
+		}
 		if err := l.commit(ctx, group); err != nil {
 			return
 		}
-		l.metrics.committed(group, time.Since(began))
+		l.committed(group, began)
 		l.groups <- group
 	}
 }

@@ -79,10 +79,14 @@ func gauge(name, help string, read func() float64) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, read)
 }
 
-// committed counts a group that was.
-func (m *laneMetrics) committed(group []*Draft, took time.Duration) {
+// committed counts a group that was, and tells those who watch.
+func (l *Lane) committed(group []*Draft, began time.Time) {
+	now := time.Now()
 	var stored, duplicates int
 	for _, d := range group {
+		if d.Watch != nil {
+			d.Watch.Committed(now)
+		}
 		switch {
 		case d.Action != Append || d.Refusal != nil:
 		case d.Duplicate:
@@ -91,8 +95,9 @@ func (m *laneMetrics) committed(group []*Draft, took time.Duration) {
 			stored++
 		}
 	}
+	m := &l.metrics
 	m.batch.Observe(float64(len(group)))
-	m.commit.Observe(took.Seconds())
+	m.commit.Observe(now.Sub(began).Seconds())
 	m.stored.Add(float64(stored))
 	m.duplicates.Add(float64(duplicates))
 }
