@@ -45,7 +45,7 @@ func (e *Engine) register() error {
 	info.Set(1)
 	register(r, info,
 		readGauge("postbox_sessions", "Devices that have a session, counted every minute.", e.sessions.all.Load),
-		readGauge("postbox_sessions_connected", "Of these, those that are connected.", e.sessions.connected.Load),
+		readGauge("postbox_sessions_connected", "Devices that have a session and were connected when they were counted.", e.sessions.connected.Load),
 		readCounter("postbox_epoch_restarts_total", "Times that this process began again because the database was replaced.",
 			func() float64 { return float64(e.o.Restarts) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

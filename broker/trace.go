@@ -114,7 +114,7 @@ func (t *tracing) Metrics() []prometheus.Collector {
 	return []prometheus.Collector{
 		count("postbox_trace_spans_total", "Spans of sampled messages and connects.", &t.ended),
 		count("postbox_trace_spans_exported_total", "Spans that the collector has taken.", &t.exported),
-		count("postbox_trace_spans_failed_total", "Spans that were lost because the collector did not take them; what is in neither waits, or found the queue full.", &t.failed),
+		count("postbox_trace_spans_failed_total", "Spans that were lost because the collector did not take them; what is not in here and was not exported waits, or found the queue full.", &t.failed),
 		readGauge("postbox_trace_queue_limit_spans", "Spans that may wait for the collector; what exceeds it is lost.", func() int64 { return spanQueue }),
 	}
 }

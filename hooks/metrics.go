@@ -105,7 +105,7 @@ func newMetrics() metrics {
 		resends:  counter("postbox_mqtt_resends_total", "Publishes that were recognised as sent before, and are stored once only."),
 		paused:   counter("postbox_mqtt_rate_waits_total", "Publishes that waited because their user publishes faster than limits.publish_rate."),
 		pausedFor: counter("postbox_mqtt_rate_wait_seconds_total",
-			"Time that these waited."),
+			"Time that publishes waited for limits.publish_rate."),
 		held: counter("postbox_mqtt_inflight_waits_total", "Times that a connection was read no further because limits.inflight of its publishes were on their way."),
 		wills: counters("postbox_mqtt_wills_total", "Wills that were settled, by outcome.",
 			"outcome", "sent", "duplicate", "gone", "refused"),
@@ -155,7 +155,7 @@ var (
 	descInflight      = prometheus.NewDesc("postbox_mqtt_inflight_publishes", "Publishes and releases of clients that are on their way to the database.", nil, nil)
 	descInflightLimit = prometheus.NewDesc("postbox_mqtt_inflight_limit_publishes", "Publishes of one connection that may be on their way.", nil, nil)
 	descUnsent        = prometheus.NewDesc("postbox_mqtt_unsent_bytes", "Bytes that wait to be written to clients.", nil, nil)
-	descUnsentLimit   = prometheus.NewDesc("postbox_mqtt_unsent_limit_bytes", "Bytes that may wait for one client: above it is cut, and catches up when it returns.", nil, nil)
+	descUnsentLimit   = prometheus.NewDesc("postbox_mqtt_unsent_limit_bytes", "Bytes that may wait for one client: above that it is cut, and catches up when it returns.", nil, nil)
 	descNotes         = prometheus.NewDesc("postbox_mqtt_will_notes", "Ends of wills that the database is still to be told.", nil, nil)
 )
 

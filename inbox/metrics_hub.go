@@ -36,10 +36,10 @@ func newHubMetrics() hubMetrics {
 			Name: "postbox_inbox_gaps_total", Help: "Gaps that devices were told of, by why.",
 		}, []string{"code"}),
 		pages:        counter("postbox_inbox_catchup_pages_total", "Pages that were read from the database for devices that are behind."),
-		pageEntries:  counter("postbox_inbox_catchup_entries_total", "Entries in these pages."),
+		pageEntries:  counter("postbox_inbox_catchup_entries_total", "Entries in pages that were read for devices that are behind."),
 		readFailures: counter("postbox_inbox_catchup_failures_total", "Pages that could not be read; each is tried again."),
 		saves:        counter("postbox_inbox_cursors_saved_total", "Cursors that were saved, many at once."),
-		saveFailures: counter("postbox_inbox_cursor_save_failures_total", "Saves of cursors that failed; what is in them is saved with the next."),
+		saveFailures: counter("postbox_inbox_cursor_save_failures_total", "Saves of cursors that failed; their cursors are saved with the next."),
 	}
 	m.fromMemory, m.fromDatabase = m.deliveries.WithLabelValues("memory"), m.deliveries.WithLabelValues("database")
 	for _, code := range []postbox.Code{postbox.CodeExpired, postbox.CodeEpochChanged} {
@@ -85,7 +85,7 @@ var (
 	descWindowsFull   = describe("postbox_inbox_windows_full", "Devices whose window is full: they get no more before they acknowledge.")
 	descTail          = describe("postbox_inbox_tail_entries", "Newest entries in memory, all mailboxes together.")
 	descEarly         = describe("postbox_inbox_early_entries", "Entries in memory that wait for one below them.")
-	descEarlyLimit    = describe("postbox_inbox_early_limit_entries", "Entries of one mailbox that may wait so; others are read from the database later.")
+	descEarlyLimit    = describe("postbox_inbox_early_limit_entries", "Entries of one mailbox that may wait for one below them; others are read from the database later.")
 )
 
 // Describe implements prometheus.Collector.

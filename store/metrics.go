@@ -60,7 +60,7 @@ func newLaneMetrics() laneMetrics {
 			Name: "postbox_store_unknown_outcomes_total", Help: "Commits whose outcome was not known at first, because the connection was lost.",
 		}),
 		fences: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "postbox_store_lane_fences_total", Help: "Times that the lane was fenced to find such an outcome out.",
+			Name: "postbox_store_lane_fences_total", Help: "Times that the lane was fenced to find out whether a commit had happened.",
 		}),
 	}
 }
