@@ -43,7 +43,8 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		c.closeSession(ctx)
 		c.leaveGate(false)
 	}
-	return fmt.Errorf("connect refused: %w", refusal)
+	// The log gets the code alone: the sentence may repeat what the client sent.
+	return fmt.Errorf("connect refused: %s", refusal.Code)
 }
 
 // connectRefusal is what the client is told. What is not the client's fault is
