@@ -45,7 +45,9 @@ func (c *client) publish(pk packets.Packet) {
 	if d.Refusal == nil && !d.Duplicate {
 		c.throttle()
 	}
-	c.hook.traces.publish(c, d, pk, began, checked)
+	if t := c.hook.traces; t != nil { // asked here: a packet is large to hand over
+		t.publish(c, d, pk, began, checked)
+	}
 	c.submit(d)
 }
 

@@ -98,9 +98,6 @@ func userProperty(pk packets.Packet, key string) string {
 // publish begins the trace of a draft that began to be read and was checked at
 // these times, and is about to be queued.
 func (t *traces) publish(c *client, d *inbox.Draft, pk packets.Packet, began, checked time.Time) {
-	if t == nil {
-		return
-	}
 	options := []trace.SpanStartOption{
 		trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(
