@@ -68,6 +68,10 @@ func TestDatabaseAway(t *testing.T) {
 	if status, body := w.status(t, "/readyz"); status != http.StatusServiceUnavailable || strings.Contains(body, "postgres") {
 		t.Errorf("/readyz says %d %q", status, body)
 	}
+	await(t, "the reason", func() bool {
+		_, body := w.status(t, "/readyz")
+		return strings.HasPrefix(body, "the database has been away for ")
+	})
 	if status, body := w.status(t, "/healthz"); status != http.StatusOK || body != "ok\n" {
 		t.Errorf("/healthz says %d %q", status, body)
 	}

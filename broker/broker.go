@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postbox"
 	"postbox/configs"
@@ -45,6 +46,13 @@ type Options struct {
 	// lineage than the one that this server began on: what it has in memory may
 	// be wrong now. It must be shut down, and a new one made in its place.
 	Replaced func()
+	// Registry is where the server's metrics are; nil: in one of its own. Two
+	// servers need two.
+	Registry *prometheus.Registry
+	// Version is that of the program, for the metrics.
+	Version string
+	// Restarts is how many servers of this process were replaced before this one.
+	Restarts int
 }
 
 // complete puts in what may be left out.
@@ -82,6 +90,7 @@ type Server struct {
 	private   *http.Server
 	addresses Addresses
 
+	requests *web.Requests
 	work     sync.WaitGroup
 	shutdown sync.Once
 	result   error
@@ -92,11 +101,15 @@ type Server struct {
 // when it is newer, or taken, or does not let the server in.
 func New(ctx context.Context, o Options) (*Server, error) {
 	o = o.complete()
-	s := &Server{o: o, mochi: newMochi(o.Config, o.Logger)}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	s := &Server{o: o, requests: web.NewRequests(), mochi: newMochi(o.Config, o.Logger)}
 	var err error
 	if s.engine, err = Attach(ctx, s.mochi, o); err != nil {
 		return nil, err
 	}
+	o.Registry.MustRegister(s.requests.Metrics()...)
 	return s, nil
 }
 
@@ -140,10 +153,10 @@ func (s *Server) listen() error {
 	}
 	s.addresses = Addresses{s.listener.Addr().String(), public.Addr().String(), private.Addr().String()}
 	s.public = web.NewServer(web.NewPublic(web.PublicOptions{
-		Origins: c.Origins, Logger: s.o.Logger,
+		Origins: c.Origins, Logger: s.o.Logger, Requests: s.requests,
 		MQTT: func(conn net.Conn) { s.engine.door.serve(conn, "websocket") },
 	}), s.o.Logger)
-	s.private = web.NewServer(web.NewPrivate(s.engine.Ready), s.o.Logger)
+	s.private = web.NewServer(web.NewPrivate(web.PrivateOptions{Ready: s.engine.Ready, Metrics: s.engine.scrape(), Requests: s.requests}), s.o.Logger)
 	s.work.Go(func() { s.engine.door.accept(s.listener, "tcp") })
 	s.work.Go(func() { _ = s.public.Serve(public) })
 	s.work.Go(func() { _ = s.private.Serve(private) })

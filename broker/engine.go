@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postbox"
 	"postbox/auth"
@@ -36,6 +37,10 @@ type Engine struct {
 	work     sync.WaitGroup
 	replaced atomic.Bool
 	outage   outage
+	away     awayTime
+	sessions sessionCount
+	ending   atomic.Bool
+	tracing  *tracing
 	unowned  bool // askDatabase's: somebody else holds the database
 	shutdown sync.Once
 	result   error
@@ -51,9 +56,13 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 	if err := hooks.Check(server, limitsOf(o.Config)); err != nil {
 		return nil, err
 	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
 	e := &Engine{o: o}
 	if err := e.attach(ctx, server); err != nil {
 		e.closeDatabase()
+		e.tracing.shutdown(ctx)
 		return nil, err
 	}
 	return e, nil
@@ -61,6 +70,9 @@ func Attach(ctx context.Context, server *mqtt.Server, o Options) (*Engine, error
 
 func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	var err error
+	if e.tracing, err = newTracing(e.o.Config.Trace, e.o.Version, e.o.Logger); err != nil {
+		return err
+	}
 	if err = e.awaitDatabase(ctx, e.openDatabase); err != nil {
 		return err
 	}
@@ -70,7 +82,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	limits := limitsOf(e.o.Config)
 	e.hook = hooks.New(server, hooks.Options{
 		Accounts: e.accounts(),
-		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger,
+		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger, Tracer: e.tracing.tracer(),
 		MayWrite: (&router{e.store}).mayWrite, MayUse: e.o.MayUse, AwaySince: e.awaySince,
 		LaneOf: func(u postbox.UserID) hooks.Lane { return e.lanes[int(u)%len(e.lanes)] },
 	})
@@ -79,7 +91,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	}
 	e.hook.Admit(false)
 	e.door = newDoor(server, e.hook, e.o.Config.Limits, e.o.Logger)
-	return nil
+	return e.register()
 }
 
 // Start begins to store and to deliver; until then nobody is let in. It fails when
@@ -96,6 +108,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.work.Go(func() { e.watch(run) })
 	e.work.Go(func() { e.keepHouse(run) })
+	e.work.Go(func() { e.countSessions(run) })
 	e.work.Go(func() { e.askDatabase(run) })
 	e.work.Go(func() { e.boundOutage(run) })
 	e.work.Go(func() { e.hook.KeepWills(run) })

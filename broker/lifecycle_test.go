@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +70,30 @@ func TestShutdown(t *testing.T) {
 	if !ack.SessionPresent {
 		t.Error("the session is gone")
 	}
+}
+
+// A server that shuts down says so, for as long as it answers: nobody is to be
+// sent to it any more. It is alive all the same.
+func TestNotReadyWhileShuttingDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.user("alice")
+	c := w.connect(t, login{user: alice, id: "phone"})
+	release := w.holdCommits()
+	c.publish(publication{id: 1, qos: 1, topic: "inbox/" + alice, body: "x"})
+	w.awaitBlocked(1)
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.stop() }()
+	await(t, "the end of readiness", func() bool { status, _ := w.status(t, "/readyz"); return status != http.StatusOK })
+	if status, body := w.status(t, "/readyz"); status != http.StatusServiceUnavailable || body != "the server is shutting down\n" {
+		t.Errorf("/readyz says %d %q", status, body)
+	}
+	if status, body := w.status(t, "/healthz"); status != http.StatusOK || body != "ok\n" {
+		t.Errorf("/healthz says %d %q", status, body)
+	}
+	release()
+	<-ended
+	w.start()
 }
 
 // A commit that does not end does not keep the server, nor does the server

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -28,6 +29,8 @@ type door struct {
 	log      *slog.Logger
 
 	work sync.WaitGroup
+
+	turnedAway, acceptFailures, panics atomic.Int64
 
 	mu      sync.Mutex // guards the fields below
 	closed  bool
@@ -53,6 +56,7 @@ func (d *door) accept(l net.Listener, name string) {
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
+			d.acceptFailures.Add(1)
 			d.log.Warn("accepting a connection failed", "error", err)
 			time.Sleep(acceptPause)
 		}
@@ -64,6 +68,7 @@ func (d *door) accept(l net.Listener, name string) {
 func (d *door) serve(raw net.Conn, listener string) {
 	host := hostOf(raw)
 	if !d.enter(host) {
+		d.turnedAway.Add(1)
 		_ = raw.Close()
 		return
 	}
@@ -79,6 +84,7 @@ func (d *door) serve(raw net.Conn, listener string) {
 	defer d.end(conn)
 	defer func() {
 		if fault := recover(); fault != nil {
+			d.panics.Add(1)
 			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host, "stack", string(debug.Stack()))
 		}
 	}()

@@ -75,8 +75,12 @@ func (e *Engine) awaySince() time.Time {
 }
 
 // Ready tells whether messages can be stored, for a readiness check: nil, or
-// postbox.ErrUnavailable (in the chain) and since when not.
+// postbox.ErrUnavailable (in the chain) and since when not, or that the server
+// ends.
 func (e *Engine) Ready(ctx context.Context) error {
+	if e.ending.Load() {
+		return postbox.Errorf(postbox.CodeUnavailable, "the server is shutting down")
+	}
 	if since := e.awaySince(); !since.IsZero() {
 		return postbox.Errorf(postbox.CodeUnavailable, "the database has been away for %s", time.Since(since).Round(time.Second))
 	}
@@ -105,6 +109,7 @@ func (e *Engine) askDatabase(ctx context.Context) {
 		if ctx.Err() == nil {
 			e.outage.hear(err)
 		}
+		e.away.seconds(e.awaySince(), time.Now())
 	}
 }
 

@@ -36,6 +36,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 
 func (e *Engine) end(ctx context.Context) error {
 	e.hook.Admit(false)
+	e.ending.Store(true)
 	// What was received is answered, then everybody is told; the wills of
 	// those who are cut off are still stored.
 	began, patience := time.Now(), flushTimeout
@@ -61,7 +62,9 @@ func (e *Engine) end(ctx context.Context) error {
 	}
 	e.hook.Hurry(0)
 	e.saveCursors(ctx, stuck)
-	return e.endWork(ctx, stuck)
+	err := e.endWork(ctx, stuck)
+	e.tracing.shutdown(ctx)
+	return err
 }
 
 // flush reports whether the database took in time what was received. If not,

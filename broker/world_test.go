@@ -13,6 +13,7 @@ import (
 	"time"
 
 	_ "github.com/lib/pq" // the driver "postgres"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"postbox"
 	"postbox/auth"
@@ -43,6 +44,8 @@ type world struct {
 	server *broker.Server
 	at     broker.Addresses
 	named  *atomic.Int32 // users so far
+	// registry is the server's; nil: one of its own.
+	registry *prometheus.Registry
 	// replaced counts how often the server asked to be replaced by a new one.
 	replaced *atomic.Int32
 }
@@ -107,7 +110,7 @@ func (w *world) stop() {
 
 func (w *world) make(ctx context.Context) (*broker.Server, error) {
 	return broker.New(ctx, broker.Options{
-		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log),
+		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log), Registry: w.registry, Version: "1.2.3",
 		Fenced:   func() { w.t.Error("the server was fenced") },
 		Replaced: func() { w.replaced.Add(1) },
 	})

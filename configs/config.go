@@ -28,6 +28,7 @@ type Config struct {
 	Limits        Limits
 	Tokens        Tokens
 	Log           Log
+	Trace         Trace
 }
 
 // Listen says where the server can be reached. Addresses are "host:port"; an
@@ -114,6 +115,22 @@ type Log struct {
 	Format LogFormat
 }
 
+// Trace says where the traces of messages go, over OTLP by HTTP.
+type Trace struct {
+	// Endpoint is the collector's URL, "http://127.0.0.1:4318/v1/traces". Empty:
+	// nothing is traced.
+	Endpoint string
+	// Ratio is the part of the messages that is traced, from 0 to 1. A sender that
+	// says of its own trace whether it is sampled decides for itself.
+	Ratio float64
+	// Header is sent with every request, "Name: value". It may hold a secret: never
+	// log it, [Config.Print] shows it without.
+	Header string
+	// CA is a PEM file with the certificates that the collector's is checked
+	// against; empty: those of the system.
+	CA string
+}
+
 // LogFormat is the form of the log.
 type LogFormat string
 
@@ -161,5 +178,6 @@ func Default() Config {
 		},
 		Tokens: Tokens{Access: 12 * time.Hour, Refresh: 30 * day},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
+		Trace:  Trace{Ratio: 0.01},
 	}
 }

@@ -126,6 +126,18 @@ func TestFileErrors(t *testing.T) {
 			"database.url: postgres://u:se%cret@h/d\n",
 			`postbox.yaml:1: database.url: is not a valid URL: check the port, and percent-encode special characters in the password`,
 		},
+		"not a part": {
+			"trace.ratio: 1.5\n",
+			`postbox.yaml:1: trace.ratio: 1.5 is out of range: from 0 to 1`,
+		},
+		"a collector with credentials": {
+			"trace.endpoint: https://u:secret@h/v1/traces\n",
+			`postbox.yaml:1: trace.endpoint: is not the URL of a collector: write http://host:4318/v1/traces, and credentials into trace.header`,
+		},
+		"not a header": {
+			"trace.header: Bearer secret\n",
+			`postbox.yaml:1: trace.header: is not a header: write Name: value, such as Authorization: Bearer …`,
+		},
 		"several faults": {
 			"log.level: loud\nlimits:\n  window: 0\n",
 			"postbox.yaml:1: log.level: \"loud\" is not one of debug, info, warn, error\n" +

@@ -17,7 +17,7 @@ var reference string
 func Reference() string { return reference }
 
 // Print writes the settings as YAML that [Load] reads back. Passwords in
-// database.url are replaced.
+// database.url and the value of trace.header are replaced.
 func (c Config) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	groups := map[string]*yaml.Node{}
@@ -49,10 +49,14 @@ func (s setting) node() *yaml.Node {
 		return node
 	}
 	if _, isNumber := s.value.(interface{ isNumber() }); isNumber {
-		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: s.value.String()}
+		tag, text := "!!int", s.value.String()
+		if strings.Contains(text, ".") {
+			tag = "!!float"
+		}
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: text}
 	}
-	if s.secret {
-		return word(redact(s.value.String()))
+	if s.secret != nil {
+		return word(s.secret(s.value.String()))
 	}
 	return word(s.value.String())
 }

@@ -77,3 +77,16 @@ func TestPrintRedacts(t *testing.T) {
 		}
 	}
 }
+
+func TestPrintRedactsHeader(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Trace.Header = "Authorization: Bearer topsecret"
+	var printed strings.Builder
+	if err := c.Print(&printed); err != nil {
+		t.Fatal(err)
+	}
+	if got := printed.String(); strings.Contains(got, "secret") || !strings.Contains(got, "Authorization: xxxxx") {
+		t.Errorf("printed:\n%s", got)
+	}
+}

@@ -34,3 +34,12 @@ func redact(connection string) string {
 	}
 	return u.String()
 }
+
+// redactHeader returns a header without its value.
+func redactHeader(header string) string {
+	name, _, found := strings.Cut(header, ":")
+	if !found {
+		return header // empty, else it would not be allowed
+	}
+	return name + ": " + redacted
+}

@@ -11,7 +11,7 @@ import (
 type setting struct {
 	key    string
 	value  value
-	secret bool // holds a password: shown only redacted
+	secret func(string) string // what may be shown of it; nil: all
 }
 
 // environment is the variable that sets the key.
@@ -30,10 +30,10 @@ func (c *Config) settings() []setting {
 		{key: "listen.private", value: text(&listen.Private, hostPort)},
 		{key: "listen.origins", value: list{&listen.Origins, origin}},
 
-		{key: "database.url", value: text(&database.URL, connection), secret: true},
+		{key: "database.url", value: text(&database.URL, connection), secret: redact},
 		{key: "database.embedded_dir", value: text(&database.EmbeddedDir, notEmpty)},
 		{key: "database.bin_dir", value: text(&database.BinDir, anything)},
-		{key: "database.fetch_url", value: text(&database.FetchURL, repository), secret: true},
+		{key: "database.fetch_url", value: text(&database.FetchURL, repository), secret: redact},
 		{key: "database.pool_size", value: integer(&database.PoolSize, 3, 1000)},
 		{key: "database.lanes", value: integer(&database.Lanes, 1, 16)},
 
@@ -73,5 +73,10 @@ func (c *Config) settings() []setting {
 		{key: "log.format", value: choice(&c.Log.Format,
 			[]string{"auto", "text", "json"},
 			[]LogFormat{LogAuto, LogText, LogJSON})},
+
+		{key: "trace.endpoint", value: text(&c.Trace.Endpoint, collector)},
+		{key: "trace.ratio", value: fraction(&c.Trace.Ratio)},
+		{key: "trace.header", value: text(&c.Trace.Header, header), secret: redactHeader},
+		{key: "trace.ca", value: text(&c.Trace.CA, anything)},
 	}
 }

@@ -53,6 +53,25 @@ func integer(field *int, low, high int) value {
 	return number[int]{scalar[int]{field, parse, strconv.Itoa, between(low, high, strconv.Itoa)}}
 }
 
+// fraction is a number from 0 to 1.
+func fraction(field *float64) value {
+	parse := func(text string) (float64, error) {
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%q is not a number", text)
+		}
+		return f, nil
+	}
+	format := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+	allow := func(f float64) error {
+		if !(f >= 0 && f <= 1) {
+			return fmt.Errorf("%s is out of range: from 0 to 1", format(f))
+		}
+		return nil
+	}
+	return number[float64]{scalar[float64]{field, parse, format, allow}}
+}
+
 // number marks the values that YAML writes as numbers.
 type number[T any] struct{ scalar[T] }
 
@@ -166,6 +185,30 @@ func origin(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || s != strings.ToLower(u.Scheme+"://"+u.Host) {
 		return fmt.Errorf("%q is not an origin: write scheme and host in lower case, without a path, such as https://chat.example.org", s)
+	}
+	return nil
+}
+
+// collector allows addresses of a trace collector.
+func collector(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+		return fmt.Errorf("is not the URL of a collector: write http://host:4318/v1/traces, and credentials into trace.header")
+	}
+	return nil
+}
+
+// header allows one HTTP header. It may hold a secret, so no error repeats it.
+func header(s string) error {
+	name, content, found := strings.Cut(s, ":")
+	if s == "" {
+		return nil
+	}
+	if !found || name == "" || strings.ContainsAny(name, " \t\"(),/;<=>?@[]{}") || strings.TrimSpace(content) == "" || strings.ContainsAny(s, "\r\n") {
+		return fmt.Errorf("is not a header: write Name: value, such as Authorization: Bearer …")
 	}
 	return nil
 }

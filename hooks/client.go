@@ -8,6 +8,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"go.opentelemetry.io/otel/trace"
 
 	"postbox"
 	"postbox/inbox"
@@ -19,25 +20,28 @@ import (
 // reads the connection; those of the third to the settling goroutine of its
 // lane.
 type client struct {
-	hook    *Hook
-	cl      *mqtt.Client
-	conn    *Conn
-	who     Identity
-	device  string // the client id as the device knows it
-	session store.Session
-	v5      bool
-	lane    Lane
-	window  int
-	maxSize int  // the largest packet the client takes; zero: any
-	problem bool // the client wants problem information
+	hook     *Hook
+	cl       *mqtt.Client
+	conn     *Conn
+	who      Identity
+	device   string // the client id as the device knows it
+	session  store.Session
+	protocol byte // level: 3, 4 or 5
+	v5       bool
+	lane     Lane
+	window   int
+	maxSize  int  // the largest packet the client takes; zero: any
+	problem  bool // the client wants problem information
 
-	began    time.Time // of the CONNECT
-	since    *postbox.Position
-	starting bool // a subscription waits for its SUBACK
-	sent     sentRecords
+	began     time.Time // of the CONNECT
+	connected trace.SpanContext
+	since     *postbox.Position
+	starting  bool // a subscription waits for its SUBACK
+	sent      sentRecords
 
 	left *inbox.Start // where a subscription was that was given up
 
+	traced   []*inbox.Draft // settled since the last Flush
 	acks     []byte
 	counted  int               // drafts settled since the last Flush
 	answered postbox.MessageID // by the acks
@@ -90,6 +94,7 @@ func (c *client) disconnect(code packets.Code) {
 	if again {
 		return
 	}
+	c.conn.cutFor(reasonOf(code))
 	if c.v5 {
 		_ = c.hook.server.DisconnectClient(c.cl, code)
 	} else {

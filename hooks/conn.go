@@ -55,6 +55,7 @@ type Conn struct {
 	// of another, abandoned is called once when it is closed.
 	accepted  bool
 	abandoned func()
+	judged    bool // OnConnect has refused it; the reader's
 	client    atomic.Pointer[client]
 	ended     chan struct{} // closed by Hook.Ended
 	ending    atomic.Bool   // Ended was called
@@ -66,6 +67,7 @@ type Conn struct {
 	writing  bool          // the flusher runs
 	flushed  chan struct{} // somebody waits for the end of writing
 	closing  bool
+	cut      string    // why the server ends it; empty: it does not
 	closeBy  time.Time // when closing: then it is cut
 	err      error
 	wanted   bool   // somebody waits for drained
@@ -98,8 +100,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	if !c.greeting.done && n > 0 {
 		if bad := c.greeting.check(p[:n]); bad != nil {
+			c.cutFor(greetingFault(bad))
 			return 0, bad
 		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.cutFor(c.lateness())
 	}
 	return n, err
 }
@@ -167,6 +173,7 @@ func (c *Conn) append(p []byte) error {
 		return net.ErrClosed
 	}
 	if c.unsent+len(p) > maxBuffered {
+		c.cutLocked(cutOverflow)
 		c.fail(ErrOverflow)
 		return c.err
 	}
@@ -205,9 +212,13 @@ func (c *Conn) flush() {
 			switch {
 			case c.err != nil: // all of it was counted off
 			case err != nil:
+				if !c.closing {
+					c.cutLocked(cutWrite)
+				}
 				c.fail(err)
 			default:
 				c.count(-len(out))
+				c.countSent(len(out))
 			}
 			if cap(out) <= keepBuffer {
 				c.spare = out[:0]

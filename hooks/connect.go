@@ -32,11 +32,15 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
-	c, err := h.connect(ctx, cl, conn, pk)
+	span := h.traces.connect(conn, pk)
+	c, err := h.connect(ctx, cl, conn, pk, span)
 	if err == nil {
+		span.done("")
 		return nil
 	}
-	refused := h.refuse(cl, pk, h.connectRefusal(err))
+	refusal := h.connectRefusal(err)
+	span.done(refusal.Code)
+	refused := h.refuse(cl, pk, refusal)
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
 		ctx, cancel := h.within(endTimeout)
@@ -48,10 +52,13 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	return refused
 }
 
-// refuse answers a CONNECT that is not let in.
+// refuse answers a CONNECT that is not let in. The log gets the code alone: the
+// sentence may repeat what the client sent.
 func (h *Hook) refuse(cl *mqtt.Client, pk packets.Packet, e *postbox.Error) error {
+	h.connOf(cl).judged = true
+	h.metrics.refused.WithLabelValues(string(e.Code)).Inc()
 	_ = h.server.SendConnack(cl, connackCode(e, pk.ProtocolVersion == 5), false, nil)
-	return fmt.Errorf("connect refused: %w", e)
+	return fmt.Errorf("connect refused: %s", e.Code)
 }
 
 var errNotNow = postbox.Errorf(postbox.CodeUnavailable, "the server cannot check this connection now: try again later")
@@ -67,10 +74,10 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 	return errNotNow
 }
 
-func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet) (*client, error) {
+func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet, span *connecting) (*client, error) {
 	c := &client{
-		hook: h, cl: cl, conn: conn, device: cl.ID, v5: pk.ProtocolVersion == 5,
-		filters: make(map[string]bool), problem: true, began: time.Now(),
+		hook: h, cl: cl, conn: conn, device: cl.ID, protocol: pk.ProtocolVersion, v5: pk.ProtocolVersion == 5,
+		filters: make(map[string]bool), problem: true, began: time.Now(), connected: span.context(),
 	}
 	c.settled.L = &c.mu
 	if err := postbox.CheckDevice(c.device); err != nil {
@@ -79,10 +86,12 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if pk.Properties.AuthenticationMethod != "" {
 		return nil, errAuthMethod
 	}
+	done := span.step("authenticate")
 	err := h.patiently(ctx, func() (err error) {
 		c.who, err = h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
 		return err
 	})
+	done()
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +105,10 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if err := c.takeOver(ctx); err != nil {
 		return c, err
 	}
-	if err := c.openSession(ctx, pk); err != nil {
+	done = span.step("open session")
+	err = c.openSession(ctx, pk)
+	done()
+	if err != nil {
 		return c, err
 	}
 	if !c.who.Ends.IsZero() {
@@ -245,6 +257,8 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
 	c.leaveGate(true)
+	h.metrics.accepted.WithLabelValues(protocolOf(c.protocol)).Inc()
+	h.metrics.connect.Observe(time.Since(c.began).Seconds())
 	if h.registry.kickedSince(c.who.ID, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return

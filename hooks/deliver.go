@@ -50,6 +50,7 @@ func (o *outlet) Deliver(d inbox.Delivery) bool {
 		c.sent.delivers(f.packetID)
 	}
 	c.conn.Append(s.frame)
+	c.hook.traces.delivered(c, d)
 	return true
 }
 

@@ -33,10 +33,13 @@ func (h *Hook) Hurry(d time.Duration) {
 
 // OnDisconnect does nothing by itself: Ended does, which also runs for
 // connections that Mochi loses sight of.
-func (h *Hook) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+func (h *Hook) OnDisconnect(cl *mqtt.Client, err error, _ bool) {
 	c := clientOf(cl)
 	if c == nil {
 		return
+	}
+	if isProtocolError(err) {
+		c.conn.cutFor(cutProtocol)
 	}
 	if !c.conn.accepted {
 		c.conn.finish()
@@ -54,6 +57,7 @@ func (h *Hook) Ended(conn *Conn) {
 	}
 	defer close(conn.ended)
 	_ = conn.Close()
+	h.countCut(conn)
 	c := conn.client.Load()
 	if c == nil {
 		return

@@ -11,12 +11,15 @@ func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	if pk.FixedHeader.Type != packets.Connack {
 		return pk
 	}
-	if code := h.connOf(cl).levelRefusal(); code != 0 {
+	conn := h.connOf(cl)
+	switch code := conn.levelRefusal(); {
+	case code != 0:
 		pk.ReasonCode = code
-		return pk
-	}
-	if cl.Properties.ProtocolVersion < 5 && pk.ReasonCode > packets.Err3NotAuthorized.Code {
+	case cl.Properties.ProtocolVersion < 5 && pk.ReasonCode > packets.Err3NotAuthorized.Code:
 		pk.ReasonCode = packets.Err3NotAuthorized.Code // 3.1.1 knows no others
+	}
+	if pk.ReasonCode != 0 && !conn.judged { // by Mochi, before OnConnect
+		h.metrics.refused.WithLabelValues(string(codeProtocol)).Inc()
 	}
 	c := clientOf(cl)
 	if c == nil || pk.ReasonCode != 0 {

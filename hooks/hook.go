@@ -7,6 +7,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"postbox"
@@ -82,7 +83,7 @@ type Limits struct {
 	PublishBurst  int
 }
 
-// Options are what a Hook works with; all but MayUse are required.
+// Options are what a Hook works with; all but MayUse and Tracer are required.
 type Options struct {
 	Accounts Accounts
 	Sessions Sessions
@@ -107,6 +108,8 @@ type Options struct {
 	Lineage Lineage
 	Limits  Limits
 	Logger  *slog.Logger
+	// Tracer gets the traces of messages; nil: nothing is traced.
+	Tracer trace.Tracer
 }
 
 // Hook is the Mochi hook. It must be the only hook that authenticates or decides
@@ -120,6 +123,8 @@ type Hook struct {
 	wills    wills
 	added    atomic.Bool
 	refusing atomic.Bool // see Admit
+	metrics  metrics
+	traces   *traces // nil: nothing is traced
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
@@ -127,7 +132,7 @@ type Hook struct {
 
 // New makes the hook for a server, to be added with its AddHook before it serves.
 func New(server *mqtt.Server, o Options) *Hook {
-	h := &Hook{o: o, server: server}
+	h := &Hook{o: o, server: server, metrics: newMetrics(), traces: newTraces(o.Tracer)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst

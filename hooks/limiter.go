@@ -73,6 +73,7 @@ func (c *client) throttle() {
 		return
 	}
 	if pause := r.Reserve().Delay(); pause > 0 {
+		c.hook.metrics.pause(pause)
 		c.wait(pause)
 	}
 }

@@ -18,6 +18,7 @@ func (c *client) publish(pk packets.Packet) {
 	if c.sent.ended {
 		return // after one that was dropped: the order would be another
 	}
+	began := c.hook.traces.now()
 	topic, err := c.hook.parseTopic(pk.TopicName)
 	var d *inbox.Draft
 	if err != nil {
@@ -26,6 +27,7 @@ func (c *client) publish(pk packets.Packet) {
 		d = c.draft(pk, topic)
 	}
 	d.Origin = c
+	c.hook.metrics.publishes[min(pk.FixedHeader.Qos, 2)].Inc()
 	if pk.FixedHeader.Qos > 0 {
 		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
 		if pk.FixedHeader.Qos == 2 {
@@ -36,8 +38,12 @@ func (c *client) publish(pk packets.Packet) {
 			return
 		}
 	}
+	checked := c.hook.traces.now()
 	if d.Refusal == nil && !d.Duplicate {
 		c.throttle()
+	}
+	if t := c.hook.traces; t != nil { // asked here: a packet is large to hand over
+		t.publish(c, d, pk, began, checked)
 	}
 	c.submit(d)
 }
@@ -110,11 +116,15 @@ func (c *client) submit(d *inbox.Draft) {
 	publish := d.Action == inbox.Append && d.Publish.QoS > 0
 	if c.v5 && publish && c.pending >= limit {
 		c.mu.Unlock()
+		c.hook.traces.dropped(d)
 		c.disconnect(packets.ErrReceiveMaximum)
 		return
 	}
 	if d.Action == inbox.Release {
 		limit *= 2 // a client that uses all of it may still release
+	}
+	if c.inflight >= limit && !c.over {
+		c.hook.metrics.held.Inc()
 	}
 	for c.inflight >= limit && !c.over {
 		c.settled.Wait()
@@ -132,6 +142,7 @@ func (c *client) submit(d *inbox.Draft) {
 		}
 		c.settled.Broadcast()
 		c.mu.Unlock()
+		c.hook.traces.dropped(d)
 		c.disconnect(packets.ErrServerShuttingDown)
 	}
 }

@@ -54,10 +54,12 @@ func (c *client) recognise(d *inbox.Draft, dup bool) bool {
 	defer s.mu.Unlock()
 	if r := s.open[p.PacketID]; p.QoS == 2 && r != nil && r.digest == p.Digest {
 		r.answer(d)
+		c.hook.metrics.resends.Inc()
 		return true
 	}
 	if r := s.byID[p.PacketID]; dup && r != nil && r.qos == p.QoS && r.digest == p.Digest && s.mayComeAgain(r) {
 		r.answer(d)
+		c.hook.metrics.resends.Inc()
 		return true
 	}
 	s.remember(&sentRecord{packetID: p.PacketID, qos: p.QoS, digest: p.Digest, draft: d}, c.hook.o.Limits.Inflight)

@@ -11,7 +11,14 @@ import (
 // the packets: those of one group leave together at Flush.
 func (c *client) Settled(d *inbox.Draft) {
 	c.counted++
+	if d.Watch != nil {
+		c.hook.traces.settled(d)
+		c.traced = append(c.traced, d)
+	}
 	p := &d.Publish
+	if d.Refusal != nil {
+		c.hook.metrics.refuse(d.Refusal.Code)
+	}
 	switch {
 	case d.Action == inbox.Release:
 		c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
@@ -56,6 +63,7 @@ func (c *client) Flush() {
 	last := c.gone && c.inflight == 0
 	c.mu.Unlock()
 	c.settled.Broadcast()
+	c.hook.metrics.answered.Add(float64(c.counted))
 	c.counted, c.unacked = 0, 0
 	if len(c.acks) > 0 {
 		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
@@ -64,6 +72,10 @@ func (c *client) Flush() {
 		if cap(c.acks) > keepBuffer {
 			c.acks = nil
 		}
+	}
+	if len(c.traced) > 0 {
+		c.hook.traces.answered(c.traced)
+		c.traced = nil
 	}
 	if last {
 		c.hook.registry.vacate(c)

@@ -163,13 +163,18 @@ type sentWill struct {
 func (s *sentWill) Settled(d *inbox.Draft) {
 	switch {
 	case d.Publish.Gone: // taken back in the last moment
+		s.hook.metrics.wills.WithLabelValues("gone").Inc()
 	case d.Refusal != nil:
+		s.hook.metrics.wills.WithLabelValues("refused").Inc()
 		s.hook.o.Logger.Warn("a will was refused", "code", d.Refusal.Code, "user", s.from)
 		s.hook.wills.later(willNote{id: s.id, drop: true})
 		return
 	case d.Duplicate:
+		s.hook.metrics.wills.WithLabelValues("duplicate").Inc()
 		s.hook.wills.later(willNote{id: s.id, drop: true})
 		return
+	default:
+		s.hook.metrics.wills.WithLabelValues("sent").Inc()
 	}
 	s.hook.wills.end(s.id)
 }

@@ -46,7 +46,7 @@ func (t *willTable) Submit(d *inbox.Draft) error {
 }
 
 func hookOfWills(t *willTable) *Hook {
-	return &Hook{o: Options{Wills: t, Logger: slog.New(slog.DiscardHandler), LaneOf: func(postbox.UserID) Lane { return t }}}
+	return &Hook{metrics: newMetrics(), o: Options{Wills: t, Logger: slog.New(slog.DiscardHandler), LaneOf: func(postbox.UserID) Lane { return t }}}
 }
 
 // A will that is stored after it was read is not sent a second time by who has

@@ -45,6 +45,7 @@ func (s *Subscription) catchUp() {
 		entries, err := s.hub.reader.Entries(s.hub.ctx, s.box.user, after, upTo, limit)
 		<-s.hub.reads
 		if err != nil {
+			s.hub.metrics.readFailures.Inc()
 			s.hub.log.Warn("reading an inbox for a device failed", "error", err, "user_id", s.box.user, "retry_in", pause)
 			if !s.hub.pause(pause) {
 				return
@@ -53,6 +54,8 @@ func (s *Subscription) catchUp() {
 			continue
 		}
 		pause = 20 * time.Millisecond
+		s.hub.metrics.pages.Inc()
+		s.hub.metrics.pageEntries.Add(float64(len(entries)))
 		s.accept(after, upTo, entries)
 	}
 }

@@ -113,6 +113,7 @@ func (l *Lane) retry(ctx context.Context, f func() error) error {
 			return err
 		}
 		away := l.missed()
+		l.metrics.retries.Inc()
 		if now := time.Now(); err.Error() != said || now.Sub(saidAt) >= sayAgain {
 			said, saidAt = err.Error(), now
 			l.o.Logger.Warn("the database is away: publishes wait", "error", err, "away", away.Round(time.Millisecond))

@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"errors"
+	"time"
 
 	"postbox"
 )
@@ -32,6 +33,15 @@ const (
 	Amend
 )
 
+// Watcher follows one draft through a lane. Its methods are called one after the
+// other, from the lane's commit loop, and must not block.
+type Watcher interface {
+	// Taken is told when the draft is taken off the queue, with its group.
+	Taken(at time.Time, group int)
+	// Committed is told when its group was.
+	Committed(at time.Time)
+}
+
 // Draft is one request of a connection on its way through a lane. After Submit
 // it belongs to the lane until it is settled.
 type Draft struct {
@@ -46,6 +56,9 @@ type Draft struct {
 	// Earlier is the draft of the same connection that this one re-sends,
 	// when that is still on its way.
 	Earlier *Draft
+
+	// Watch is told when the draft comes to its stations; nil: nobody is.
+	Watch Watcher
 
 	// The outcome.
 	Stored    postbox.Stored

@@ -9,6 +9,9 @@ func (s *Subscription) gap(code postbox.Code, next postbox.InboxSeq) {
 	id := s.gapID()
 	told, after := s.outlet.Gap(code, s.handed, next, id), s.next-1
 	s.handed, s.next = next-1, next
+	if told {
+		s.hub.metrics.gaps.WithLabelValues(string(code)).Inc()
+	}
 	switch {
 	case told && s.device.QoS > 0:
 		s.awaits(outstanding{seq: next - 1, after: after, packetID: id})

@@ -30,15 +30,16 @@ const readers = 4
 // Hub knows the mailbox of every user who has a device connected. Its methods
 // may be called from any goroutine.
 type Hub struct {
-	reader Reader
-	epoch  postbox.Epoch
-	log    *slog.Logger
-	saver  saver
-	reads  chan struct{} // a slot for each page being read
-	held   atomic.Int64  // bytes of entries in tails and pages
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   crew
+	reader  Reader
+	epoch   postbox.Epoch
+	log     *slog.Logger
+	saver   saver
+	reads   chan struct{} // a slot for each page being read
+	held    atomic.Int64  // bytes of entries in tails and pages
+	ctx     context.Context
+	cancel  context.CancelFunc
+	work    crew
+	metrics hubMetrics
 
 	mu    sync.RWMutex // guards boxes; taken before a mailbox's lock
 	boxes map[postbox.UserID]*mailbox
@@ -48,11 +49,12 @@ type Hub struct {
 func NewHub(r Reader, epoch postbox.Epoch, log *slog.Logger) *Hub {
 	h := &Hub{
 		reader: r, epoch: epoch, log: log,
-		reads: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox),
+		reads: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox), metrics: newHubMetrics(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.saver.reader = r
 	h.saver.log = log
+	h.saver.metrics = &h.metrics
 	return h
 }
 

@@ -59,11 +59,12 @@ type LaneOptions struct {
 //
 // Submit may be called from any goroutine.
 type Lane struct {
-	o      LaneOptions
-	routes routes
-	wake   chan struct{}
-	groups chan []*Draft
-	done   chan struct{}
+	o       LaneOptions
+	routes  routes
+	wake    chan struct{}
+	groups  chan []*Draft
+	done    chan struct{}
+	metrics laneMetrics
 
 	mu       sync.Mutex // guards the fields below
 	space    sync.Cond
@@ -81,7 +82,7 @@ type Lane struct {
 func NewLane(o LaneOptions) *Lane {
 	l := &Lane{
 		o: o, wake: make(chan struct{}, 1), groups: make(chan []*Draft, 1), done: make(chan struct{}),
-		routes: newRoutes(o.Router), held: make(map[Origin]int),
+		routes: newRoutes(o.Router), held: make(map[Origin]int), metrics: newLaneMetrics(),
 	}
 	l.space.L = &l.mu
 	return l
@@ -157,6 +158,9 @@ func (l *Lane) submit(ctx context.Context, d *Draft) error {
 		})()
 	}
 	l.mu.Lock()
+	if !l.fits(d) && !l.closed {
+		l.metrics.waits.Inc()
+	}
 	for !l.fits(d) && !l.closed && ctx.Err() == nil {
 		l.space.Wait()
 	}
@@ -266,9 +270,16 @@ func (l *Lane) commitLoop(ctx context.Context) {
 			}
 			continue
 		}
+		began := time.Now()
+		for _, d := range group {
+			if d.Watch != nil {
+				d.Watch.Taken(began, len(group))
+			}
+		}
 		if err := l.commit(ctx, group); err != nil {
 			return
 		}
+		l.committed(group, began)
 		l.groups <- group
 	}
 }

@@ -15,10 +15,11 @@ const saveEvery = time.Second
 
 // saver writes the cursors that have moved, all in one statement.
 type saver struct {
-	reader Reader
-	log    *slog.Logger
-	soon   chan struct{}
-	once   sync.Once
+	reader  Reader
+	log     *slog.Logger
+	soon    chan struct{}
+	once    sync.Once
+	metrics *hubMetrics
 
 	mu     sync.Mutex // guards the fields below; may be taken under a mailbox's lock
 	moved  []*Subscription
@@ -133,8 +134,10 @@ func (v *saver) save(ctx context.Context) error {
 		all = append(all, c)
 	}
 	if err := v.reader.SaveCursors(ctx, all); err != nil {
+		v.metrics.saveFailures.Inc()
 		return err
 	}
+	v.metrics.saves.Add(float64(len(all)))
 	v.mu.Lock()
 	v.failed = nil
 	v.mu.Unlock()

@@ -61,6 +61,7 @@ func (s *Subscription) Ack(packetID uint16) bool {
 	}
 	s.out[i].acked = true
 	s.unacked--
+	s.hub.metrics.acks.Inc()
 	if i == 0 {
 		s.advance()
 	}
@@ -188,7 +189,7 @@ func (s *Subscription) pump() {
 		s.lost, handed = "", true
 	}
 	for s.ready() {
-		e := s.take()
+		e, read := s.take()
 		if e == nil {
 			break
 		}
@@ -199,7 +200,7 @@ func (s *Subscription) pump() {
 			s.putBack(e)
 			continue
 		}
-		s.hand(e)
+		s.hand(e, read)
 	}
 	if handed {
 		s.ahead.still = false
@@ -208,18 +209,19 @@ func (s *Subscription) pump() {
 	s.readOn()
 }
 
-// take returns the next entry if it is at hand.
-func (s *Subscription) take() *postbox.Entry {
+// take returns the next entry if it is at hand, and whether it was read from the
+// database.
+func (s *Subscription) take() (e *postbox.Entry, read bool) {
 	if e := s.fromPage(); e != nil {
-		return e
+		return e, true
 	}
 	if s.next > s.box.head {
-		return nil
+		return nil, false
 	}
-	return s.box.at(s.next)
+	return s.box.at(s.next), false
 }
 
-func (s *Subscription) hand(e *postbox.Entry) {
+func (s *Subscription) hand(e *postbox.Entry, read bool) {
 	s.next = e.InboxSeq + 1
 	if s.spared(e) {
 		s.spare(e)
@@ -233,6 +235,11 @@ func (s *Subscription) hand(e *postbox.Entry) {
 		s.spare(e)
 		return
 	}
+	if read {
+		s.hub.metrics.fromDatabase.Inc()
+	} else {
+		s.hub.metrics.fromMemory.Inc()
+	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
 		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
@@ -243,6 +250,7 @@ func (s *Subscription) hand(e *postbox.Entry) {
 
 // spare passes an entry that the device does without.
 func (s *Subscription) spare(e *postbox.Entry) {
+	s.hub.metrics.spared.Inc()
 	if len(s.out) == 0 {
 		s.moveCursor(e.InboxSeq)
 	}

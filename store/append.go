@@ -57,13 +57,14 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 
 // failed sorts the error of a call: fenced, rolled back for sure, or unknown.
 func (l *Lane) failed(b *postbox.Batch, err error) error {
+	countError(err)
 	var pe *pq.Error
 	if errors.As(err, &pe) {
 		switch pe.Code {
 		case "PB001":
 			return l.fenced
 		case "40P01", "40001", "55P03":
-			return away("append", err) // rolled back, and worth another try
+			return &unavailable{"append", err} // rolled back, and worth another try
 		case "23505":
 			switch pe.Constraint {
 			case "messages_idempotency_key":
@@ -85,6 +86,7 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 // lost notes that a batch may or may not have been committed.
 func (l *Lane) lost(b *postbox.Batch, err error) error {
 	l.unsure = b
+	l.metrics.unknown.Inc()
 	l.drop()
 	return &unavailable{fmt.Sprintf("append batch of %d", len(b.Publishes)), err}
 }

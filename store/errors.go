@@ -35,6 +35,7 @@ func away(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
+	countError(err)
 	if isAway(err) {
 		return &unavailable{doing, err}
 	}

@@ -53,6 +53,8 @@ type Lane struct {
 	// mine are the incarnations that the lane's row may have while it is ours:
 	// the present one and the next. For other goroutines.
 	mine [2]atomic.Int64
+
+	metrics laneMetrics
 }
 
 // OpenLane takes lane id for this server: from now on no transaction of an
@@ -76,7 +78,7 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	l := &Lane{id: id, db: db, lineage: s.lineage, fenced: fenced, incarnation: newIncarnation()}
+	l := &Lane{id: id, db: db, lineage: s.lineage, fenced: fenced, incarnation: newIncarnation(), metrics: newLaneMetrics()}
 	l.mine[0].Store(l.incarnation)
 	const take = `
 		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)
@@ -151,6 +153,7 @@ func (l *Lane) refence(ctx context.Context) error {
 		return l.fenced
 	}
 	l.incarnation, l.next = l.next, 0
+	l.metrics.fences.Inc()
 	l.mine[0].Store(l.incarnation)
 	return nil
 }
@@ -180,6 +183,7 @@ func (l *Lane) settleUnsure(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	// Whatever it is, the outcome is still unknown and must be asked for again.
+	countError(err)
 	l.drop()
 	return false, &unavailable{"settle a batch of unknown outcome", err}
 }

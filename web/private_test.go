@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"postbox"
 	"postbox/web"
 )
 
@@ -34,7 +36,7 @@ func get(t *testing.T, s *httptest.Server, path string) (int, string) {
 func TestPrivate(t *testing.T) {
 	t.Parallel()
 	var fault atomic.Pointer[error]
-	s := httptest.NewServer(web.NewPrivate(func(ctx context.Context) error {
+	s := httptest.NewServer(web.NewPrivate(web.PrivateOptions{Ready: func(ctx context.Context) error {
 		if _, bounded := ctx.Deadline(); !bounded {
 			t.Error("the question to the database is not bounded")
 		}
@@ -42,7 +44,7 @@ func TestPrivate(t *testing.T) {
 			return *err
 		}
 		return nil
-	}))
+	}}))
 	defer s.Close()
 	for range 2 {
 		if status, body := get(t, s, "/readyz"); status != http.StatusOK || body != "ready\n" {
@@ -55,6 +57,11 @@ func TestPrivate(t *testing.T) {
 		}
 		if status, body := get(t, s, "/healthz"); status != http.StatusOK || body != "ok\n" {
 			t.Errorf("/healthz: %d %q", status, body)
+		}
+		told := error(fmt.Errorf("look: %w", postbox.Errorf(postbox.CodeUnavailable, "the server is shutting down")))
+		fault.Store(&told)
+		if status, body := get(t, s, "/readyz"); status != http.StatusServiceUnavailable || body != "the server is shutting down\n" {
+			t.Errorf("/readyz with a reason: %d %q", status, body)
 		}
 		fault.Store(nil)
 	}
@@ -71,10 +78,10 @@ func TestPrivate(t *testing.T) {
 // endless.
 func TestReadyIsBounded(t *testing.T) {
 	t.Parallel()
-	s := httptest.NewServer(web.NewPrivate(func(ctx context.Context) error {
+	s := httptest.NewServer(web.NewPrivate(web.PrivateOptions{Ready: func(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}))
+	}}))
 	defer s.Close()
 	began := time.Now()
 	if status, _ := get(t, s, "/readyz"); status != http.StatusServiceUnavailable {

@@ -14,6 +14,8 @@ type PublicOptions struct {
 	// MQTT serves one connection to its end.
 	MQTT   func(net.Conn)
 	Logger *slog.Logger
+	// Requests counts; nil: nobody does.
+	Requests *Requests
 }
 
 // NewPublic is the handler of the public address.
@@ -24,5 +26,5 @@ func NewPublic(o PublicOptions) http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))
 	})
-	return mux
+	return o.Requests.count(mux)
 }

@@ -44,15 +44,20 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	u.o.MQTT(&conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c})
+	u.o.MQTT(&conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, r.Header.Get("traceparent")})
 }
 
 // conn is a WebSocket as a stream. Its Close does not wait for the peer's
 // good-bye: MQTT has its own.
 type conn struct {
 	net.Conn
-	ws *websocket.Conn
+	ws          *websocket.Conn
+	traceParent string
 }
+
+// TraceParent is the trace that the request names (W3C Trace Context §3.2), as it
+// was sent; empty if it names none.
+func (c *conn) TraceParent() string { return c.traceParent }
 
 // Close ends the connection at once.
 func (c *conn) Close() error { return c.ws.CloseNow() }

@@ -81,8 +81,9 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		}
 		return demo(ctx, g, url, at)
 	}
-	for {
-		one := &serving{options: broker.Options{Config: config, DatabaseURL: url, Logger: log}, started: first, unhook: g.Unhook}
+	for restarts := 0; ; restarts++ {
+		options := broker.Options{Config: config, DatabaseURL: url, Logger: log, Version: versionOf(), Restarts: restarts}
+		one := &serving{options: options, started: first, unhook: g.Unhook}
 		err := one.once(ctx)
 		if one.at == (broker.Addresses{}) {
 			err = starting(ctx, err)

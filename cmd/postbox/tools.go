@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -118,7 +119,8 @@ func (c *healthCmd) Run(ctx context.Context, g *globals) error {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("the server at %s is not ready: its database is away", address)
+		why, _ := io.ReadAll(io.LimitReader(answer.Body, 200))
+		return fmt.Errorf("the server at %s is not ready: %s", address, strings.TrimSpace(string(why)))
 	}
 	_, err = fmt.Fprintln(g.Stdout, "ready")
 	return err

@@ -64,6 +64,7 @@ var fences = []fence{
 	{"github.com/jmoiron/sqlx", "SQL stays in few places", sqlRooms},
 	{"github.com/lib/pq", "SQL stays in few places", sqlRooms},
 	{"github.com/pressly/goose", "migrations are the business of schema", []string{"postbox/schema"}},
+	{"go.opentelemetry.io/otel", "traces are made at the edge", []string{"postbox/hooks", "postbox/broker"}},
 	{
 		"github.com/mochi-mqtt/server", "the broker's insides stay at the edge",
 		[]string{"postbox/hooks", "postbox/broker", "postbox/examples", "postbox/internal/bench/baremochi"},
