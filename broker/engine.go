@@ -81,7 +81,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	l := e.o.Config.Limits
 	e.door = &door{
 		server: server, hook: e.hook, log: e.o.Logger, perHost: l.ConnectionsPerAddress,
-		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
+		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize), Packet: int(l.PacketSize)},
 		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
 	}
 	return nil

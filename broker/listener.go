@@ -9,6 +9,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox/hooks"
 )
@@ -120,7 +121,7 @@ func (d *door) close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
 	for c := range d.conns {
-		_ = c.Close()
+		_ = c.End(packets.ErrServerShuttingDown.Code)
 	}
 	d.mu.Unlock()
 	ended := make(chan struct{})

@@ -78,6 +78,8 @@ type Limits struct {
 	ConnectTimeout time.Duration
 	// ConnectionsPerAddress counts connections that have not sent CONNECT.
 	ConnectionsPerAddress int
+	// ConnectionsPerUser counts connections that were let in.
+	ConnectionsPerUser int
 	// KeepAlive is the longest keep-alive, and the one of a client that asks for none.
 	KeepAlive time.Duration
 
@@ -95,8 +97,12 @@ type Limits struct {
 	// The rates are per user and second; 0 switches one off.
 	PublishRate  int
 	PublishBurst int // publishes at once before PublishRate counts
-	RequestRate  int
-	SignalRate   int
+	// PacketRate and PacketBurst are for packets that are no publishes; a
+	// connection that exceeds them is ended.
+	PacketRate  int
+	PacketBurst int
+	RequestRate int
+	SignalRate  int
 }
 
 // Tokens says how long own tokens are valid.
@@ -144,6 +150,7 @@ func Default() Config {
 			RefSize:                4 * KiB,
 			ConnectTimeout:         10 * time.Second,
 			ConnectionsPerAddress:  100,
+			ConnectionsPerUser:     100,
 			KeepAlive:              time.Hour,
 			MembersPerRoom:         1000,
 			Inflight:               256,
@@ -153,6 +160,8 @@ func Default() Config {
 			SubscriptionsPerDevice: 100,
 			PublishRate:            50,
 			PublishBurst:           500,
+			PacketRate:             100,
+			PacketBurst:            2000,
 			RequestRate:            20,
 			SignalRate:             20,
 		},

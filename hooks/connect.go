@@ -86,6 +86,12 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if err != nil {
 		return nil, err
 	}
+	if !h.packets.take(c.who.ID, costConnect) {
+		return nil, errTooManyConnects
+	}
+	if h.registry.crowded(c.key(), h.o.Limits.Connections) {
+		return nil, errCrowded
+	}
 	c.lane = h.o.LaneOf(c.who.ID)
 	c.readProperties(pk)
 	if err := c.readWill(ctx, conn.offered); err != nil {
@@ -244,6 +250,9 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	// forgets when the connection ends.
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
+	if c.v5 {
+		c.conn.expectFarewell()
+	}
 	c.leaveGate(true)
 	if h.registry.kickedSince(c.who.ID, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)

@@ -80,6 +80,9 @@ type Limits struct {
 	Subscriptions int           // per device
 	PublishRate   float64       // durable publishes per user and second; zero: no limit
 	PublishBurst  int
+	PacketRate    float64 // other packets per user and second, see flood.go; zero: no limit
+	PacketBurst   int
+	Connections   int // of a user at once
 }
 
 // Options are what a Hook works with; all but MayUse are required.
@@ -116,7 +119,8 @@ type Hook struct {
 	o        Options
 	server   *mqtt.Server
 	registry registry
-	limiters limiters
+	limiters limiters // of publishes
+	packets  limiters // of all else
 	wills    wills
 	added    atomic.Bool
 	refusing atomic.Bool // see Admit
@@ -131,6 +135,7 @@ func New(server *mqtt.Server, o Options) *Hook {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
+	h.packets.rate, h.packets.burst = rate.Limit(o.Limits.PacketRate), o.Limits.PacketBurst
 	return h
 }
 

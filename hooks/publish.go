@@ -36,8 +36,11 @@ func (c *client) publish(pk packets.Packet) {
 			return
 		}
 	}
-	if d.Refusal == nil && !d.Duplicate {
-		c.throttle()
+	switch {
+	case !d.Duplicate && d.Earlier == nil:
+		c.throttle() // refused ones too: saying no is work
+	case !c.afford(costPacket):
+		return
 	}
 	c.submit(d)
 }
