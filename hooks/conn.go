@@ -352,6 +352,15 @@ func (c *Conn) Close() error {
 	return nil
 }
 
+// host is the address of the peer, without its port.
+func (c *Conn) host() string {
+	addr := c.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}
+
 // End is Close, with a reason for an MQTT 5 client that nobody has told one.
 func (c *Conn) End(reason byte) error {
 	c.partWith(reason)

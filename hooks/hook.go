@@ -23,11 +23,11 @@ type Identity struct {
 	Ends time.Time
 }
 
-// Accounts tells who a client is. Authenticate returns
-// postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
+// Accounts tells who a client is; from is the IP address that it comes from.
+// Authenticate returns postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
 // chain) when it cannot be told now.
 type Accounts interface {
-	Authenticate(ctx context.Context, name string, password []byte) (Identity, error)
+	Authenticate(ctx context.Context, from, name string, password []byte) (Identity, error)
 }
 
 // Sessions keeps devices between their connections.
