@@ -91,7 +91,7 @@ func (g *guesses) failed(o Origin) {
 }
 
 // await waits until a password of an origin may be checked. What would take
-// longer than until, or than ctx has, is ErrUnavailable at once.
+// longer than until, or than ctx has, is ErrRateLimited at once.
 func (g *guesses) await(ctx context.Context, o Origin, until time.Time) error {
 	wait := g.wait(o)
 	if wait <= 0 {
@@ -113,7 +113,7 @@ func (g *guesses) await(ctx context.Context, o Origin, until time.Time) error {
 	}
 }
 
-var errTooManyGuesses = postbox.Errorf(postbox.CodeUnavailable, "too many wrong passwords came from this address: try again later")
+var errTooManyGuesses = postbox.Errorf(postbox.CodeRateLimited, "too many wrong passwords came from this address: try again later")
 
 // sweep forgets, when there are many and it has not looked lately, who has
 // nothing left to wait for; if there still are as many, somebody.

@@ -17,7 +17,7 @@ func guess(t *testing.T, v *Verifier, from Origin) bool {
 	t.Helper()
 	got, err := v.CheckFrom(t.Context(), from, cheapHash("right"), "wrong")
 	switch {
-	case errors.Is(err, postbox.ErrUnavailable):
+	case errors.Is(err, postbox.ErrRateLimited):
 		return false
 	case err != nil || got.OK:
 		t.Fatalf("CheckFrom = %+v, %v", got, err)

@@ -89,10 +89,10 @@ func (v *Verifier) Check(ctx context.Context, stored, password string) (Verdict,
 // the same time as a hash made today, and is never OK.
 //
 // At most VerifierOptions.Parallel hashes are computed at once; the others
-// wait, and so does an origin that many wrong passwords came from. A ctx that
-// ends meanwhile, or a wait that would be too long, is ErrUnavailable, which says
-// nothing about the password. Any other error is a stored hash that cannot be
-// read: a fault of ours, for the log.
+// wait: a ctx that ends meanwhile is ErrUnavailable. An origin that many wrong
+// passwords came from waits too, and is ErrRateLimited when that would be too
+// long. Neither says anything about the password. Any other error is a stored hash
+// that cannot be read: a fault of ours, for the log.
 //
 // Passwords that are remembered wait for nothing.
 func (v *Verifier) CheckFrom(ctx context.Context, from Origin, stored, password string) (Verdict, error) {

@@ -53,5 +53,6 @@ func limitsOf(c configs.Config) hooks.Limits {
 		Inflight: l.Inflight, Window: l.Window, SessionLife: l.SessionExpiry, Devices: l.DevicesPerUser,
 		Subscriptions: l.SubscriptionsPerDevice, PublishRate: float64(l.PublishRate), PublishBurst: l.PublishBurst,
 		PacketRate: float64(l.PacketRate), PacketBurst: l.PacketBurst, Connections: l.ConnectionsPerUser,
+		Connects: l.ConnectionsPerAddress,
 	}
 }

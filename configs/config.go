@@ -76,7 +76,8 @@ type Limits struct {
 
 	// ConnectTimeout is the time from accepting a connection to its CONNECT.
 	ConnectTimeout time.Duration
-	// ConnectionsPerAddress counts connections that have not sent CONNECT.
+	// ConnectionsPerAddress counts connections that have not sent CONNECT, and,
+	// apart from these, CONNECTs that are being checked.
 	ConnectionsPerAddress int
 	// ConnectionsPerUser counts connections that were let in.
 	ConnectionsPerUser int

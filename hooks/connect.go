@@ -32,9 +32,13 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
-	c, err := h.connect(ctx, cl, conn, pk)
+	var c *client
+	end, err := h.checking.begin(conn.host())
 	if err == nil {
-		return nil
+		defer end()
+		if c, err = h.connect(ctx, cl, conn, pk); err == nil {
+			return nil
+		}
 	}
 	refused := h.refuse(cl, pk, h.connectRefusal(err))
 	if c != nil { // what it had opened before it failed

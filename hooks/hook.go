@@ -83,6 +83,7 @@ type Limits struct {
 	PacketRate    float64 // other packets per user and second, see flood.go; zero: no limit
 	PacketBurst   int
 	Connections   int // of a user at once
+	Connects      int // of an address that are being checked at once
 }
 
 // Options are what a Hook works with; all but MayUse are required.
@@ -119,6 +120,7 @@ type Hook struct {
 	o        Options
 	server   *mqtt.Server
 	registry registry
+	checking checking
 	limiters limiters // of publishes
 	packets  limiters // of all else
 	wills    wills
@@ -134,6 +136,7 @@ func New(server *mqtt.Server, o Options) *Hook {
 	h := &Hook{o: o, server: server}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
+	h.checking.limit = o.Limits.Connects
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
 	h.packets.rate, h.packets.burst = rate.Limit(o.Limits.PacketRate), o.Limits.PacketBurst
 	return h

@@ -170,18 +170,6 @@ func publication(n int, version, qos byte, topic, body string) []byte {
 	return packet(typePublish<<4|qos<<1, append(b, body...))
 }
 
-// DialFrom opens a connection from an address of this machine.
-func DialFrom(t testing.TB, from, addr string) net.Conn {
-	t.Helper()
-	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := d.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
-}
-
 // Goroutines is how many the server has.
 func (s *Server) Goroutines() int {
 	s.t.Helper()
