@@ -80,7 +80,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	e.hook.Admit(false)
 	l := e.o.Config.Limits
 	e.door = &door{
-		server: server, hook: e.hook, log: e.o.Logger, perHost: l.ConnectionsPerAddress,
+		server: server, hook: e.hook, log: e.o.Logger, perHost: l.ConnectionsPerAddress, arrivals: arrivals{rate: l.ConnectRate},
 		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize), Packet: int(l.PacketSize)},
 		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
 	}

@@ -24,6 +24,7 @@ type door struct {
 	hook     *hooks.Hook
 	greeting hooks.Greeting
 	perHost  int // connections of one address that have not sent CONNECT
+	arrivals arrivals
 	log      *slog.Logger
 
 	work sync.WaitGroup
@@ -54,7 +55,7 @@ func (d *door) accept(l net.Listener, name string) {
 // Mochi's decoders too, ends this connection only.
 func (d *door) serve(raw net.Conn, listener string) {
 	host := hostOf(raw)
-	if !d.enter(host) {
+	if !d.arrivals.allow(host) || !d.enter(host) {
 		_ = raw.Close()
 		return
 	}

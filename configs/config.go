@@ -79,6 +79,9 @@ type Limits struct {
 	// ConnectionsPerAddress counts connections that have not sent CONNECT, and,
 	// apart from these, CONNECTs that are being checked.
 	ConnectionsPerAddress int
+	// ConnectRate is how many connections one address may open in a second, in
+	// bursts of ten times as many; 0 switches it off.
+	ConnectRate int
 	// ConnectionsPerUser counts connections that were let in.
 	ConnectionsPerUser int
 	// KeepAlive is the longest keep-alive, and the one of a client that asks for none.
@@ -151,6 +154,7 @@ func Default() Config {
 			RefSize:                4 * KiB,
 			ConnectTimeout:         10 * time.Second,
 			ConnectionsPerAddress:  100,
+			ConnectRate:            100,
 			ConnectionsPerUser:     100,
 			KeepAlive:              time.Hour,
 			MembersPerRoom:         1000,

@@ -48,6 +48,7 @@ func (c *Config) settings() []setting {
 		{key: "limits.ref_size", value: size(&limits.RefSize, 64, MiB)},
 		{key: "limits.connect_timeout", value: duration(&limits.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)},
 		{key: "limits.connections_per_address", value: integer(&limits.ConnectionsPerAddress, 1, most)},
+		{key: "limits.connect_rate", value: integer(&limits.ConnectRate, 0, most)},
 		{key: "limits.connections_per_user", value: integer(&limits.ConnectionsPerUser, 1, most)},
 		// Mochi computes 1.5 × the keep-alive in 16 bits: above 43,690 s it wraps.
 		{key: "limits.keep_alive", value: duration(&limits.KeepAlive, 5*time.Second, 12*time.Hour)},
