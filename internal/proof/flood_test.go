@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"cmp"
 	"fmt"
 	"testing"
 	"time"
@@ -187,6 +186,7 @@ func (g *siege) connectFloods() {
 			t.Errorf("%s: somebody else connects: CONNACK 0x%02x after %v", name, code, time.Since(began))
 		}
 	}
+	began := time.Now()
 	guess := g.withstand("guesses", 60, func(a *Attack, hand int) {
 		c := RawConnect{Version: 4 + byte(hand%2), ID: "guess", User: "bob", Password: fmt.Sprint("guess ", hand, a.rounds.Load()), Clean: true, From: elsewhere}
 		if hand%2 == 0 {
@@ -199,8 +199,8 @@ func (g *siege) connectFloods() {
 	})
 	wrong, later := guess.told[4].Load()+guess.told[0x86].Load(), guess.told[3].Load()+guess.told[0x88].Load()
 	t.Logf("guesses: %d were told that they are wrong, %d to come again", wrong, later)
-	if wrong == 0 || later == 0 {
-		t.Errorf("%d guesses were told that they are wrong, %d to come again; want some of each", wrong, later)
+	if most := 60 + int64(5*time.Since(began).Seconds()); wrong == 0 || wrong > most {
+		t.Errorf("%d guesses were told that they are wrong, want some and at most %d", wrong, most)
 	}
 	// Nobody is locked out: bob is known here, from where the guesses come too.
 	if _, code, _ := DialRaw(t, g.s.MQTT, RawConnect{Version: 4, ID: "tablet", User: "bob", Password: "bob's secret", Clean: true, From: elsewhere}); code != 0 {
@@ -214,14 +214,11 @@ func (g *siege) connectFloods() {
 			time.Sleep(20 * time.Millisecond) // four times the rate; more and what is measured is who makes it
 		},
 	} {
-		a := g.withstand(name, 8, func(a *Attack, hand int) {
+		g.withstand(name, 8, func(a *Attack, hand int) {
 			if hand == 0 && a.rounds.Load() == 200 {
 				letIn(name)
 			}
 			round(a, hand)
 		})
-		if refused := cmp.Or(a.told[3].Load(), a.told[0x88].Load()); name == "connects" && refused == 0 {
-			t.Errorf("%s: all were let in", name)
-		}
 	}
 }
