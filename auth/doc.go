@@ -2,7 +2,6 @@
 // our own access tokens, and whether one user may write to another.
 //
 // It decides, and leaves to others what decisions need: facts about users come
-// from the caller, keys and hashes from its store, and attempts are slowed
-// elsewhere. A refusal is a *postbox.Error whose sentence a stranger may read;
-// any other error is a fault of ours.
+// from the caller, keys and hashes from its store. A refusal is a *postbox.Error
+// whose sentence a stranger may read; any other error is a fault of ours.
 package auth

@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"runtime"
 	"sync"
+	"time"
 
 	"postbox"
 )
@@ -15,7 +16,7 @@ import (
 // VerifierOptions are the settings of a Verifier.
 type VerifierOptions struct {
 	// Parallel is how many hashes are computed at once, each with a core and
-	// 19 MiB of its own. Zero means one for each processor.
+	// 19 MiB of its own. Zero means one for each processor but one, at most four.
 	Parallel int
 	// Remember is how many verified passwords are kept in memory, at some 60
 	// bytes each. Zero means 100,000; negative means none.
@@ -43,6 +44,7 @@ type Verifier struct {
 	limit int
 	// Computes a hash and compares; replaced in tests.
 	matches func(h passwordHash, password string) bool
+	guesses guesses
 
 	mu         sync.Mutex
 	remembered map[[sha256.Size]byte]struct{}
@@ -58,8 +60,9 @@ var stranger = argonHash{
 // NewVerifier makes a Verifier that remembers nothing yet.
 func NewVerifier(o VerifierOptions) *Verifier {
 	if o.Parallel <= 0 {
-		// Each takes 19 MiB: more at once would cost more memory than they save.
-		o.Parallel = min(runtime.NumCPU(), 4)
+		// Each takes 19 MiB: more at once would cost more memory than they save. A
+		// processor is left to those who have been let in, whoever guesses.
+		o.Parallel = max(1, min(runtime.NumCPU()-1, 4))
 	}
 	if o.Remember == 0 {
 		o.Remember = 100_000
@@ -72,18 +75,27 @@ func NewVerifier(o VerifierOptions) *Verifier {
 		limit:      o.Remember,
 		matches:    passwordHash.matches,
 		remembered: make(map[[sha256.Size]byte]struct{}),
+		guesses:    guesses{now: time.Now, all: make(map[Origin]time.Time)},
 	}
 }
 
-// Check compares a password with a stored hash, argon2id or bcrypt. An empty
+// Check is CheckFrom for a password of nowhere: wrong ones are not slowed.
+func (v *Verifier) Check(ctx context.Context, stored, password string) (Verdict, error) {
+	return v.CheckFrom(ctx, Origin{}, stored, password)
+}
+
+// CheckFrom compares a password with a stored hash, argon2id or bcrypt. An empty
 // stored hash stands for an unknown user or one without a password: it costs
 // the same time as a hash made today, and is never OK.
 //
 // At most VerifierOptions.Parallel hashes are computed at once; the others
-// wait. A ctx that ends meanwhile is ErrUnavailable, which says nothing about
-// the password. Any other error is a stored hash that cannot be read: a fault
-// of ours, for the log.
-func (v *Verifier) Check(ctx context.Context, stored, password string) (Verdict, error) {
+// wait: a ctx that ends meanwhile is ErrUnavailable. An origin that many wrong
+// passwords came from waits too, and is ErrRateLimited when that would be too
+// long. Neither says anything about the password. Any other error is a stored hash
+// that cannot be read: a fault of ours, for the log.
+//
+// Passwords that are remembered wait for nothing.
+func (v *Verifier) CheckFrom(ctx context.Context, from Origin, stored, password string) (Verdict, error) {
 	if checkPassword(password) != nil {
 		return Verdict{}, nil // no stored hash can be of it, whoever the user is
 	}
@@ -99,7 +111,7 @@ func (v *Verifier) Check(ctx context.Context, stored, password string) (Verdict,
 	if v.remembers(mark) {
 		return right, nil
 	}
-	if err := v.takeTurn(ctx); err != nil {
+	if err := v.takeTurnFrom(ctx, from); err != nil {
 		return Verdict{}, err
 	}
 	defer v.endTurn()
@@ -107,6 +119,7 @@ func (v *Verifier) Check(ctx context.Context, stored, password string) (Verdict,
 		return right, nil
 	}
 	if !v.matches(h, password) || stored == "" {
+		v.guesses.failed(from)
 		return Verdict{}, nil
 	}
 	v.remember(mark)
@@ -123,6 +136,24 @@ func (v *Verifier) Hash(ctx context.Context, password string) (string, error) {
 	}
 	defer v.endTurn()
 	return HashPassword(password)
+}
+
+// takeTurnFrom takes a turn for an origin, which may have been slowed while it
+// waited for the turn.
+func (v *Verifier) takeTurnFrom(ctx context.Context, from Origin) error {
+	until := v.guesses.now().Add(guessPatience)
+	for {
+		if err := v.guesses.await(ctx, from, until); err != nil {
+			return err
+		}
+		if err := v.takeTurn(ctx); err != nil {
+			return err
+		}
+		if v.guesses.wait(from) <= 0 {
+			return nil
+		}
+		v.endTurn()
+	}
 }
 
 func (v *Verifier) takeTurn(ctx context.Context) error {

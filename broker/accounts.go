@@ -22,12 +22,13 @@ type accounts struct {
 var errCredentials = postbox.Errorf(postbox.CodeUnauthenticated, "the user name or the password is wrong")
 
 // Authenticate takes the account's password or an access token. With a token
-// the name may be empty, else it must be the token's.
-func (a *accounts) Authenticate(ctx context.Context, name string, password []byte) (hooks.Identity, error) {
+// the name may be empty, else it must be the token's. Wrong passwords are slowed
+// by where they come from.
+func (a *accounts) Authenticate(ctx context.Context, from, name string, password []byte) (hooks.Identity, error) {
 	if secret := string(password); auth.LooksLikeToken(secret) {
 		return a.byToken(ctx, name, secret)
 	}
-	return a.byPassword(ctx, name, string(password))
+	return a.byPassword(ctx, from, name, string(password))
 }
 
 func (a *accounts) byToken(ctx context.Context, name, token string) (hooks.Identity, error) {
@@ -53,15 +54,16 @@ func (a *accounts) byToken(ctx context.Context, name, token string) (hooks.Ident
 }
 
 // byPassword costs the same for a user who does not exist.
-func (a *accounts) byPassword(ctx context.Context, name, password string) (hooks.Identity, error) {
-	u := store.User{}
+func (a *accounts) byPassword(ctx context.Context, from, name, password string) (hooks.Identity, error) {
+	u, origin := store.User{}, auth.Origin{User: "?", Address: from} // all that is no name is one
 	if user, err := postbox.ParseUser(name); err == nil {
+		origin.User = name
 		u, err = a.store.UserByName(ctx, user)
 		if err != nil && !errors.Is(err, postbox.ErrNotFound) {
 			return hooks.Identity{}, err
 		}
 	}
-	verdict, err := a.verifier.Check(ctx, u.PasswordHash, password)
+	verdict, err := a.verifier.CheckFrom(ctx, origin, u.PasswordHash, password)
 	switch {
 	case err != nil:
 		return hooks.Identity{}, err

@@ -52,5 +52,7 @@ func limitsOf(c configs.Config) hooks.Limits {
 		Body: int(l.BodySize), Packet: int(l.PacketSize), Ref: int(l.RefSize), KeepAlive: l.KeepAlive,
 		Inflight: l.Inflight, Window: l.Window, SessionLife: l.SessionExpiry, Devices: l.DevicesPerUser,
 		Subscriptions: l.SubscriptionsPerDevice, PublishRate: float64(l.PublishRate), PublishBurst: l.PublishBurst,
+		PacketRate: float64(l.PacketRate), PacketBurst: l.PacketBurst, Connections: l.ConnectionsPerUser,
+		Connects: l.ConnectionsPerAddress,
 	}
 }

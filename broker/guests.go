@@ -36,7 +36,7 @@ func (e *Engine) AddUser(ctx context.Context, name postbox.User) error {
 type guests struct{ *Engine }
 
 // Authenticate implements hooks.Accounts.
-func (g *guests) Authenticate(ctx context.Context, name string, password []byte) (hooks.Identity, error) {
+func (g *guests) Authenticate(ctx context.Context, _, name string, password []byte) (hooks.Identity, error) {
 	user, err := g.o.Authenticate(ctx, name, password)
 	switch {
 	case errors.Is(err, postbox.ErrUnauthenticated):

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox/configs"
 	"postbox/hooks"
@@ -26,6 +27,7 @@ type door struct {
 	hook     *hooks.Hook
 	greeting hooks.Greeting
 	perHost  int // connections of one address that have not sent CONNECT
+	arrivals arrivals
 	log      *slog.Logger
 
 	work sync.WaitGroup
@@ -40,8 +42,8 @@ type door struct {
 
 func newDoor(server *mqtt.Server, hook *hooks.Hook, l configs.Limits, log *slog.Logger) *door {
 	return &door{
-		server: server, hook: hook, log: log, perHost: l.ConnectionsPerAddress,
-		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize)},
+		server: server, hook: hook, log: log, perHost: l.ConnectionsPerAddress, arrivals: arrivals{rate: l.ConnectRate},
+		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize), Packet: int(l.PacketSize)},
 		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
 	}
 }
@@ -67,7 +69,7 @@ func (d *door) accept(l net.Listener, name string) {
 // Mochi's decoders too, ends this connection only.
 func (d *door) serve(raw net.Conn, listener string) {
 	host := hostOf(raw)
-	if !d.enter(host) {
+	if !d.arrivals.allow(host) || !d.enter(host) {
 		d.turnedAway.Add(1)
 		_ = raw.Close()
 		return
@@ -136,7 +138,7 @@ func (d *door) close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
 	for c := range d.conns {
-		_ = c.Close()
+		_ = c.End(packets.ErrServerShuttingDown.Code)
 	}
 	d.mu.Unlock()
 	ended := make(chan struct{})

@@ -56,7 +56,7 @@ func NewMemoryServer(tb testing.TB, users ...string) *MemoryServer {
 	s := &MemoryServer{memory: newMemory(users...)}
 	log := slog.New(slog.NewTextHandler(&s.lines, &slog.HandlerOptions{Level: slog.LevelError}))
 	c := configs.Default()
-	c.Limits.PublishRate = 0
+	c.Limits.PublishRate, c.Limits.PacketRate, c.Limits.ConnectRate = 0, 0, 0
 	limits := limitsOf(c)
 	const epoch = postbox.Epoch("only")
 	s.hub = inbox.NewHub(s, epoch, log)

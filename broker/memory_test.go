@@ -52,7 +52,7 @@ func (m *memory) fault(format string, args ...any) {
 }
 
 // Authenticate implements hooks.Accounts.
-func (m *memory) Authenticate(_ context.Context, name string, password []byte) (hooks.Identity, error) {
+func (m *memory) Authenticate(_ context.Context, _, name string, password []byte) (hooks.Identity, error) {
 	id, known := m.users[name]
 	if !known || string(password) != memoryPassword {
 		return hooks.Identity{}, postbox.ErrUnauthenticated

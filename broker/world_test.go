@@ -64,7 +64,7 @@ func emptyWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, url: pgtest.New(t), config: configs.Default(), log: slog.DiscardHandler, named: new(atomic.Int32), replaced: new(atomic.Int32)}
 	w.config.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
-	w.config.Limits.PublishRate = 0
+	w.config.Limits.PublishRate, w.config.Limits.PacketRate, w.config.Limits.ConnectRate = 0, 0, 0
 	for _, f := range change {
 		f(w)
 	}

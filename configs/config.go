@@ -80,8 +80,14 @@ type Limits struct {
 
 	// ConnectTimeout is the time from accepting a connection to its CONNECT.
 	ConnectTimeout time.Duration
-	// ConnectionsPerAddress counts connections that have not sent CONNECT.
+	// ConnectionsPerAddress counts connections that have not sent CONNECT, and,
+	// apart from these, CONNECTs that are being checked.
 	ConnectionsPerAddress int
+	// ConnectRate is how many connections one address may open in a second, in
+	// bursts of ten times as many; 0 switches it off.
+	ConnectRate int
+	// ConnectionsPerUser counts connections that were let in.
+	ConnectionsPerUser int
 	// KeepAlive is the longest keep-alive, and the one of a client that asks for none.
 	KeepAlive time.Duration
 
@@ -99,8 +105,12 @@ type Limits struct {
 	// The rates are per user and second; 0 switches one off.
 	PublishRate  int
 	PublishBurst int // publishes at once before PublishRate counts
-	RequestRate  int
-	SignalRate   int
+	// PacketRate and PacketBurst are for packets that are no publishes; a
+	// connection that exceeds them is ended.
+	PacketRate  int
+	PacketBurst int
+	RequestRate int
+	SignalRate  int
 }
 
 // Tokens says how long own tokens are valid.
@@ -164,6 +174,8 @@ func Default() Config {
 			RefSize:                4 * KiB,
 			ConnectTimeout:         10 * time.Second,
 			ConnectionsPerAddress:  100,
+			ConnectRate:            100,
+			ConnectionsPerUser:     100,
 			KeepAlive:              time.Hour,
 			MembersPerRoom:         1000,
 			Inflight:               256,
@@ -173,6 +185,8 @@ func Default() Config {
 			SubscriptionsPerDevice: 100,
 			PublishRate:            50,
 			PublishBurst:           500,
+			PacketRate:             100,
+			PacketBurst:            2000,
 			RequestRate:            20,
 			SignalRate:             20,
 		},

@@ -49,6 +49,8 @@ func (c *Config) settings() []setting {
 		{key: "limits.ref_size", value: size(&limits.RefSize, 64, MiB)},
 		{key: "limits.connect_timeout", value: duration(&limits.ConnectTimeout, 100*time.Millisecond, 5*time.Minute)},
 		{key: "limits.connections_per_address", value: integer(&limits.ConnectionsPerAddress, 1, most)},
+		{key: "limits.connect_rate", value: integer(&limits.ConnectRate, 0, most)},
+		{key: "limits.connections_per_user", value: integer(&limits.ConnectionsPerUser, 1, most)},
 		// Mochi computes 1.5 × the keep-alive in 16 bits: above 43,690 s it wraps.
 		{key: "limits.keep_alive", value: duration(&limits.KeepAlive, 5*time.Second, 12*time.Hour)},
 		{key: "limits.members_per_room", value: integer(&limits.MembersPerRoom, 1, 100_000)},
@@ -61,6 +63,9 @@ func (c *Config) settings() []setting {
 		{key: "limits.subscriptions_per_device", value: integer(&limits.SubscriptionsPerDevice, 1, 10_000)},
 		{key: "limits.publish_rate", value: integer(&limits.PublishRate, 0, most)},
 		{key: "limits.publish_burst", value: integer(&limits.PublishBurst, 1, most)},
+		{key: "limits.packet_rate", value: integer(&limits.PacketRate, 0, most)},
+		// A CONNECT and as many filters as a device may have by default count 410.
+		{key: "limits.packet_burst", value: integer(&limits.PacketBurst, 500, most)},
 		{key: "limits.request_rate", value: integer(&limits.RequestRate, 0, most)},
 		{key: "limits.signal_rate", value: integer(&limits.SignalRate, 0, most)},
 

@@ -36,6 +36,8 @@ func connackCode(e *postbox.Error, v5 bool) packets.Code {
 		five, three = packets.ErrTopicNameInvalid.Code, 5 // 0x90
 	case postbox.CodeTooLarge: // of a will
 		five, three = packets.ErrQuotaExceeded.Code, 5 // 0x97
+	case errCrowded.Code:
+		five, three = packets.ErrQuotaExceeded.Code, 3 // 0x97
 	case errAuthMethod.Code:
 		five, three = packets.ErrBadAuthenticationMethod.Code, 5 // 0x8C
 	case errDisabled.Code:
@@ -52,6 +54,10 @@ func connackCode(e *postbox.Error, v5 bool) packets.Code {
 // errAuthMethod refuses an enhanced authentication, of which Mochi would take
 // any for a success [MQTT-4.12.0-1].
 var errAuthMethod = &postbox.Error{Code: "auth_method", Message: "there is no enhanced authentication: give a user name and a password"}
+
+// errCrowded refuses a user who has as many connections as one may have. It may
+// be tried again.
+var errCrowded = &postbox.Error{Code: "crowded", Message: "the user has as many connections as one may have: close some"}
 
 // codeDisabled is not on the wire: a disabled account is unauthenticated with
 // a reason code of its own.

@@ -48,6 +48,8 @@ var (
 type Conn struct {
 	net.Conn
 	greeting greeting               // the reader's
+	framing  framing                // the reader's, once the CONNECT has been read
+	wrong    byte                   // the reason for which reading ends; the reader's
 	last     byte                   // that was read; the reader's
 	offered  *packets.ConnectParams // the CONNECT as it was sent; the reader's
 	level    byte                   // the CONNECT's protocol version
@@ -73,41 +75,96 @@ type Conn struct {
 	wanted   bool   // somebody waits for drained
 	drained  func() // called, outside the lock, when output is low again
 	deadline time.Time
+	// farewell is the reason that Close tells the client, if nobody has told it
+	// one; zero: none.
+	farewell byte
 	// silence is how long the peer may be silent; zero: as Mochi says.
 	silence time.Duration
 }
 
-// Greeting bounds what a connection may do before its CONNECT has been read.
+// Greeting bounds what a connection may do before its CONNECT has been read, and
+// the packets after it.
 type Greeting struct {
 	Timeout time.Duration
-	Limit   int // bytes of the CONNECT packet
-	// Done is called when the header of a CONNECT packet has been read.
+	Limit   int // bytes of the CONNECT packet, without its header
+	Packet  int // bytes of any later packet; zero: they are not looked at
+	// Done is called when the whole of a CONNECT packet has been read.
 	Done func()
 }
 
 // NewConn wraps c.
 func NewConn(c net.Conn, g Greeting) *Conn {
 	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
-	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, accepted: true, ended: make(chan struct{})}
+	return &Conn{
+		Conn: c, accepted: true, ended: make(chan struct{}),
+		greeting: greeting{limit: g.Limit, then: g.Done}, framing: framing{limit: g.Packet},
+	}
 }
 
 // Read checks the header of the first packet on its way to Mochi, which would
-// allocate whatever length it claims.
+// allocate whatever length it claims, and those of the later ones.
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.last = p[n-1]
+	if c.wrong != 0 {
+		return 0, c.malformed()
 	}
-	if !c.greeting.done && n > 0 {
-		if bad := c.greeting.check(p[:n]); bad != nil {
-			c.cutFor(greetingFault(bad))
-			return 0, bad
-		}
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.partWith(0) // it is the peer that has ended it, or is silent
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.cutFor(c.lateness())
 	}
-	return n, err
+	if n == 0 {
+		return n, err
+	}
+	c.last = p[n-1]
+	if !c.greeting.done {
+		after, bad := c.greeting.check(p[:n])
+		if bad != nil {
+			c.cutFor(greetingFault(bad))
+			return 0, bad
+		}
+		good, wrong := c.framing.check(p[after:n])
+		return c.readUpTo(after+good, wrong, err)
+	}
+	good, wrong := c.framing.check(p[:n])
+	return c.readUpTo(good, wrong, err)
+}
+
+// readUpTo returns the good bytes of a read; what is wrong comes after them, when
+// they have been dealt with.
+func (c *Conn) readUpTo(n int, wrong byte, err error) (int, error) {
+	switch c.wrong = wrong; {
+	case wrong == 0:
+		return n, err
+	case n > 0:
+		return n, nil
+	}
+	return 0, c.malformed()
+}
+
+// malformed ends the reading for what is wrong.
+func (c *Conn) malformed() error {
+	c.cutFor(cutProtocol)
+	c.partWith(c.wrong)
+	return ErrFraming
+}
+
+// partWith sets the reason that Close tells an MQTT 5 client.
+func (c *Conn) partWith(reason byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.farewell != 0 {
+		c.farewell = reason
+	}
+}
+
+// expectFarewell makes Close tell the client a reason from now on: that its
+// packet was malformed, unless partWith says otherwise.
+func (c *Conn) expectFarewell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.farewell = packets.ErrMalformedPacket.Code
 }
 
 // Write buffers p and lets it go out. It fails only when the connection has.
@@ -294,6 +351,11 @@ func (c *Conn) Close() error {
 	if c.closing || c.err != nil {
 		return nil
 	}
+	if c.farewell != 0 {
+		if c.append([]byte{typeDisconnect, 2, c.farewell, 0}) != nil {
+			return nil
+		}
+	}
 	c.closing = true
 	c.leave()
 	if !c.writing && len(c.buffer) == 0 {
@@ -304,6 +366,21 @@ func (c *Conn) Close() error {
 	_ = c.Conn.SetWriteDeadline(c.closeBy)
 	c.kick()
 	return nil
+}
+
+// host is the address of the peer, without its port.
+func (c *Conn) host() string {
+	addr := c.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(addr); err == nil {
+		return host
+	}
+	return addr
+}
+
+// End is Close, with a reason for an MQTT 5 client that nobody has told one.
+func (c *Conn) End(reason byte) error {
+	c.partWith(reason)
+	return c.Close()
 }
 
 // Closed reports whether the connection has failed or is being closed.
@@ -340,36 +417,4 @@ func (c *Conn) SetDeadline(t time.Time) error {
 	}
 	c.deadline = t
 	return c.Conn.SetReadDeadline(t)
-}
-
-// greeting follows the header of the first packet.
-type greeting struct {
-	limit  int
-	then   func()
-	done   bool
-	seen   int // bytes of the header
-	length int
-}
-
-func (g *greeting) check(p []byte) error {
-	for _, b := range p {
-		switch {
-		case g.seen == 0 && b != 0x10:
-			return ErrNotConnect
-		case g.seen > 0:
-			g.length |= int(b&0x7f) << (7 * (g.seen - 1))
-			if g.seen > 4 || g.length > g.limit {
-				return ErrConnectLarge
-			}
-			if b < 0x80 {
-				g.done = true
-				if g.then != nil {
-					g.then()
-				}
-				return nil
-			}
-		}
-		g.seen++
-	}
-	return nil
 }

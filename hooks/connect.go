@@ -33,10 +33,14 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	ctx, cancel := h.within(connectTimeout)
 	defer cancel()
 	span := h.traces.connect(conn, pk)
-	c, err := h.connect(ctx, cl, conn, pk, span)
+	var c *client
+	end, err := h.checking.begin(conn.host())
 	if err == nil {
-		span.done("")
-		return nil
+		defer end()
+		if c, err = h.connect(ctx, cl, conn, pk, span); err == nil {
+			span.done("")
+			return nil
+		}
 	}
 	refusal := h.connectRefusal(err)
 	span.done(refusal.Code)
@@ -88,12 +92,18 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	}
 	done := span.step("authenticate")
 	err := h.patiently(ctx, func() (err error) {
-		c.who, err = h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
+		c.who, err = h.o.Accounts.Authenticate(ctx, conn.host(), string(pk.Connect.Username), pk.Connect.Password)
 		return err
 	})
 	done()
 	if err != nil {
 		return nil, err
+	}
+	if !h.packets.take(c.who.ID, costConnect) {
+		return nil, errTooManyConnects
+	}
+	if h.registry.crowded(c.key(), h.o.Limits.Connections) {
+		return nil, errCrowded
 	}
 	c.lane = h.o.LaneOf(c.who.ID)
 	c.readProperties(pk)
@@ -256,6 +266,9 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	// forgets when the connection ends.
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
+	if c.v5 {
+		c.conn.expectFarewell()
+	}
 	c.leaveGate(true)
 	h.metrics.accepted.WithLabelValues(protocolOf(c.protocol)).Inc()
 	h.metrics.connect.Observe(time.Since(c.began).Seconds())

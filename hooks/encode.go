@@ -8,7 +8,14 @@ import (
 // OnPacketEncode completes Mochi's CONNACK: whether the session was there,
 // which only the database knows, and the limits, which it does not announce.
 func (h *Hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type != packets.Connack {
+	switch pk.FixedHeader.Type {
+	case packets.Disconnect:
+		if conn, ok := cl.Net.Conn.(*Conn); ok {
+			conn.partWith(0) // this is the reason
+		}
+		return pk
+	case packets.Connack:
+	default:
 		return pk
 	}
 	conn := h.connOf(cl)

@@ -10,6 +10,8 @@ const (
 	typePubrec  = 0x50
 	typePubcomp = 0x70
 
+	typeDisconnect = 0xe0
+
 	propPayloadFormat  = 0x01
 	propMessageExpiry  = 0x02
 	propContentType    = 0x03

@@ -12,26 +12,30 @@ import (
 	"postbox/hooks"
 )
 
-// What a stranger may do before CONNECT is bounded by its first five bytes.
+// What a stranger may do before CONNECT is bounded by its first packet.
 func TestGreeting(t *testing.T) {
 	t.Parallel()
 	const limit = 300
 	for name, test := range map[string]struct {
 		b    []byte
+		done int // how often the whole of a CONNECT has been read
 		want error
 	}{
-		"smallest":         {[]byte{0x10, 0x00}, nil},
-		"at the limit":     {[]byte{0x10, 0xac, 0x02}, nil}, // 300
-		"over the limit":   {[]byte{0x10, 0xad, 0x02}, hooks.ErrConnectLarge},
-		"256 MiB":          {[]byte{0x10, 0xff, 0xff, 0xff, 0x7f}, hooks.ErrConnectLarge},
-		"length of 5":      {[]byte{0x10, 0x80, 0x80, 0x80, 0x80, 0x00}, hooks.ErrConnectLarge},
-		"PUBLISH":          {[]byte{0x30, 0x00}, hooks.ErrNotConnect},
-		"CONNECT's flags":  {[]byte{0x11, 0x00}, hooks.ErrNotConnect},
-		"TLS":              {[]byte{0x16, 0x03, 0x01}, hooks.ErrNotConnect},
-		"HTTP":             {[]byte("GET / HTTP/1.1\r\n"), hooks.ErrNotConnect},
-		"padded length":    {[]byte{0x10, 0x85, 0x80, 0x80, 0x00}, nil}, // the decoder's to judge
-		"bytes after it":   {append([]byte{0x10, 0x01}, make([]byte, 64)...), nil},
-		"one byte at once": {[]byte{0x10, 0xad, 0x02}, hooks.ErrConnectLarge},
+		"smallest":         {[]byte{0x10, 0x00}, 1, nil},
+		"its header only":  {[]byte{0x10, 0xac, 0x02}, 0, nil}, // 300
+		"all but a byte":   {append([]byte{0x10, 0x0a}, make([]byte, 9)...), 0, nil},
+		"at the limit":     {append([]byte{0x10, 0xac, 0x02}, make([]byte, 300)...), 1, nil},
+		"over the limit":   {[]byte{0x10, 0xad, 0x02}, 0, hooks.ErrConnectLarge},
+		"256 MiB":          {[]byte{0x10, 0xff, 0xff, 0xff, 0x7f}, 0, hooks.ErrConnectLarge},
+		"length of 5":      {[]byte{0x10, 0x80, 0x80, 0x80, 0x80, 0x00}, 0, hooks.ErrConnectLarge},
+		"PUBLISH":          {[]byte{0x30, 0x00}, 0, hooks.ErrNotConnect},
+		"CONNECT's flags":  {[]byte{0x11, 0x00}, 0, hooks.ErrNotConnect},
+		"TLS":              {[]byte{0x16, 0x03, 0x01}, 0, hooks.ErrNotConnect},
+		"HTTP":             {[]byte("GET / HTTP/1.1\r\n"), 0, hooks.ErrNotConnect},
+		"padded length":    {append([]byte{0x10, 0x85, 0x80, 0x80, 0x00}, make([]byte, 5)...), 1, nil}, // the decoder's to judge
+		"bytes after it":   {append([]byte{0x10, 0x01}, make([]byte, 64)...), 1, nil},
+		"one byte at once": {[]byte{0x10, 0xad, 0x02}, 0, hooks.ErrConnectLarge},
+		"slowly, all":      {append([]byte{0x10, 0xac, 0x02}, make([]byte, 300)...), 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -42,15 +46,15 @@ func TestGreeting(t *testing.T) {
 			}
 			_ = l.peer.CloseWrite()
 			var r io.Reader = l
-			if name == "one byte at once" {
+			if name == "one byte at once" || name == "slowly, all" {
 				r = iotest.OneByteReader(l)
 			}
 			got, err := io.ReadAll(r)
 			if !errors.Is(err, test.want) || test.want == nil && string(got) != string(test.b) {
 				t.Errorf("read % x, %v, want %v", got, err, test.want)
 			}
-			if want := map[bool]int{true: 1}[test.want == nil]; done != want {
-				t.Errorf("done was called %d times, want %d", done, want)
+			if done != test.done {
+				t.Errorf("done was called %d times, want %d", done, test.done)
 			}
 		})
 	}

@@ -24,11 +24,11 @@ type Identity struct {
 	Ends time.Time
 }
 
-// Accounts tells who a client is. Authenticate returns
-// postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
+// Accounts tells who a client is; from is the IP address that it comes from.
+// Authenticate returns postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
 // chain) when it cannot be told now.
 type Accounts interface {
-	Authenticate(ctx context.Context, name string, password []byte) (Identity, error)
+	Authenticate(ctx context.Context, from, name string, password []byte) (Identity, error)
 }
 
 // Sessions keeps devices between their connections.
@@ -81,6 +81,10 @@ type Limits struct {
 	Subscriptions int           // per device
 	PublishRate   float64       // durable publishes per user and second; zero: no limit
 	PublishBurst  int
+	PacketRate    float64 // other packets per user and second, see flood.go; zero: no limit
+	PacketBurst   int
+	Connections   int // of a user at once
+	Connects      int // of an address that are being checked at once
 }
 
 // Options are what a Hook works with; all but MayUse and Tracer are required.
@@ -119,7 +123,9 @@ type Hook struct {
 	o        Options
 	server   *mqtt.Server
 	registry registry
-	limiters limiters
+	checking checking
+	limiters limiters // of publishes
+	packets  limiters // of all else
 	wills    wills
 	added    atomic.Bool
 	refusing atomic.Bool // see Admit
@@ -135,7 +141,9 @@ func New(server *mqtt.Server, o Options) *Hook {
 	h := &Hook{o: o, server: server, metrics: newMetrics(), traces: newTraces(o.Tracer)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
+	h.checking.limit = o.Limits.Connects
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
+	h.packets.rate, h.packets.burst = rate.Limit(o.Limits.PacketRate), o.Limits.PacketBurst
 	return h
 }
 

@@ -10,8 +10,8 @@ import (
 	"postbox"
 )
 
-// limiters hold the publish rate of each user who has published lately. A rate
-// of zero limits nobody.
+// limiters hold a rate for each user who has needed it lately. A rate of zero
+// limits nobody.
 type limiters struct {
 	rate  rate.Limit
 	burst int

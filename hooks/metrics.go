@@ -37,7 +37,7 @@ const codeProtocol postbox.Code = "protocol"
 var (
 	connectCodes = []postbox.Code{
 		postbox.CodeInvalid, postbox.CodeUnauthenticated, postbox.CodeForbidden, postbox.CodeNotFound, postbox.CodeTooLarge,
-		postbox.CodeRateLimited, postbox.CodeUnavailable, errAuthMethod.Code, codeDisabled, codeProtocol,
+		postbox.CodeRateLimited, postbox.CodeUnavailable, errAuthMethod.Code, errCrowded.Code, codeDisabled, codeProtocol,
 	}
 	publishCodes = []postbox.Code{
 		postbox.CodeInvalid, postbox.CodeForbidden, postbox.CodeNotFound, postbox.CodeConflict, postbox.CodeTooLarge,
@@ -65,6 +65,7 @@ var cutReasons = map[byte]string{
 	packets.ErrAdministrativeAction.Code: "revoked",
 	packets.ErrMaxConnectTime.Code:       "token_ended",
 	packets.ErrReceiveMaximum.Code:       "inflight_exceeded",
+	packets.ErrMessageRateTooHigh.Code:   "flood",
 }
 
 func counter(name, help string) prometheus.Counter {

@@ -122,7 +122,7 @@ func newPostbox(t testing.TB, log slog.Handler) *postboxServer {
 	t.Helper()
 	c := configs.Default()
 	c.Listen = configs.Listen{MQTT: "127.0.0.1:0", HTTP: "127.0.0.1:0", Private: "127.0.0.1:0"}
-	c.Limits.PublishRate = 0
+	c.Limits.PublishRate, c.Limits.PacketRate, c.Limits.ConnectRate = 0, 0, 0
 	url := pgtest.New(t)
 	st, err := store.Open(store.Options{URL: url, PoolSize: 2})
 	if err != nil {

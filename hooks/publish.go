@@ -39,8 +39,11 @@ func (c *client) publish(pk packets.Packet) {
 		}
 	}
 	checked := c.hook.traces.now()
-	if d.Refusal == nil && !d.Duplicate {
-		c.throttle()
+	switch {
+	case !d.Duplicate && d.Earlier == nil:
+		c.throttle() // refused ones too: saying no is work
+	case !c.afford(costPacket):
+		return
 	}
 	if t := c.hook.traces; t != nil { // asked here: a packet is large to hand over
 		t.publish(c, d, pk, began, checked)

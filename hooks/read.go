@@ -20,6 +20,9 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	if c == nil {
 		return pk, nil
 	}
+	if cost := costOf(pk); cost > 0 && !c.afford(cost) {
+		return nothing(pk), nil
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		// What is malformed Mochi ends with the right reason.
@@ -33,7 +36,9 @@ func (h *Hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		return nothing(pk), nil
 	case packets.Puback:
 		c.sent.confirmed(pk.PacketID)
-		c.acknowledged(pk.PacketID)
+		if !c.acknowledged(pk.PacketID) {
+			c.afford(costPacket)
+		}
 		return nothing(pk), nil
 	case packets.Pubrel:
 		if c.passesRelease(pk.PacketID) {
@@ -61,13 +66,12 @@ func nothing(pk packets.Packet) packets.Packet {
 	}
 }
 
-func (c *client) acknowledged(packetID uint16) {
+// acknowledged reports whether a delivery waited for it.
+func (c *client) acknowledged(packetID uint16) bool {
 	c.mu.Lock()
 	sub := c.inbox
 	c.mu.Unlock()
-	if sub != nil {
-		sub.Ack(packetID)
-	}
+	return sub != nil && sub.Ack(packetID)
 }
 
 // release closes a QoS 2 publish; its PUBCOMP follows the commit.
@@ -75,7 +79,9 @@ func (c *client) release(packetID uint16) {
 	if !c.loadOpen() {
 		return // the connection has ended; the device releases again
 	}
-	c.sent.close(packetID)
+	if !c.sent.close(packetID) && !c.afford(costPacket) {
+		return
+	}
 	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
 	d.Publish.PacketID, d.Publish.QoS = packetID, 2
 	c.submit(d)
@@ -87,6 +93,7 @@ func (c *client) readDisconnect(pk packets.Packet) packets.Packet {
 	if c.v5 && pk.FixedHeader.Remaining == 1 {
 		pk.ReasonCode = c.conn.last // Mochi overlooks a reason without properties
 	}
+	c.conn.partWith(0)
 	pk, ok := c.readLife(pk)
 	if ok && pk.ReasonCode == packets.CodeDisconnect.Code {
 		ctx, cancel := c.hook.within(endTimeout)

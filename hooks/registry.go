@@ -61,6 +61,15 @@ func (r *registry) enter(ctx context.Context, k deviceKey) (*slot, *client, erro
 	return s, s.current, nil
 }
 
+// crowded reports whether the user of a device has limit connections already,
+// none of which is the device's.
+func (r *registry) crowded(k deviceKey, limit int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.devices[k]
+	return len(r.users[k.user]) >= limit && (s == nil || s.current == nil)
+}
+
 // leave opens the gate again. c, when not nil, is now the device's client.
 func (r *registry) leave(k deviceKey, s *slot, c *client) {
 	r.mu.Lock()

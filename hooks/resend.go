@@ -125,11 +125,13 @@ func (s *sentRecords) done(d *inbox.Draft) {
 	}
 }
 
-// close forgets an open QoS 2 id, at PUBREL.
-func (s *sentRecords) close(packetID uint16) {
+// close forgets an open QoS 2 id, at PUBREL, and reports whether it was open.
+func (s *sentRecords) close(packetID uint16) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, open := s.open[packetID]
 	delete(s.open, packetID)
+	return open
 }
 
 // lookUp makes sure that the last publish of the device under a packet id is

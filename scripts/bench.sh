@@ -88,15 +88,16 @@ start mosquitto mosquitto -c "$work/mosquitto.conf"
 await mosquitto "$pid" answers "$port"
 mosquitto=127.0.0.1:$port/$pid
 
-# The generator sends more than a person: no limit on publishes.
+# The generator sends more than a person, from one address: no limit on publishes
+# and on new connections.
 start postbox env -u POSTBOX_CONFIG POSTBOX_LISTEN_MQTT=127.0.0.1:0 POSTBOX_LISTEN_HTTP=127.0.0.1:0 POSTBOX_LISTEN_PRIVATE=127.0.0.1:0 \
-	POSTBOX_DATABASE_URL= POSTBOX_DATABASE_EMBEDDED_DIR="$work/data" POSTBOX_LIMITS_PUBLISH_RATE=0 \
+	POSTBOX_DATABASE_URL= POSTBOX_DATABASE_EMBEDDED_DIR="$work/data" POSTBOX_LIMITS_PUBLISH_RATE=0 POSTBOX_LIMITS_CONNECT_RATE=0 \
 	"$work/postbox" serve
 await postbox "$pid" address postbox
 postbox=$answer/$pid
 
 "$work/postbox" bench compare "postbox=$postbox" "mochi=$mochi" "mosquitto=$mosquitto" \
-	--embedded-dir "$work/data" --create-users --password "bench-$RANDOM$RANDOM" --note limits.publish_rate=0 \
+	--embedded-dir "$work/data" --create-users --password "bench-$RANDOM$RANDOM" --note "limits.publish_rate=0, limits.connect_rate=0" \
 	--pairs "${PAIRS:-5}" --duration "${seconds}s" --window "${W:-32}" --devices "${D:-1}" --out "$out" "$@"
 echo "written to $out"
 

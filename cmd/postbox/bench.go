@@ -111,7 +111,8 @@ message lost, repeated, out of order or refused fails the run, and so does a
 database that is not durable.
 
 Postbox lets in only users that it knows, and slows each down to
-limits.publish_rate. So serve with POSTBOX_LIMITS_PUBLISH_RATE=0 and let the
+limits.publish_rate. So serve with POSTBOX_LIMITS_PUBLISH_RATE=0 (and, for more
+than a thousand connections, POSTBOX_LIMITS_CONNECT_RATE=0) and let the
 users be made:
 
   postbox bench send --embedded-dir ./postbox-data --create-users --password xyzzy --note limits.publish_rate=0

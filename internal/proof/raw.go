@@ -39,6 +39,8 @@ type RawConnect struct {
 	// Narrow makes the kernels on both sides hold little of what the server
 	// sends, so that it soon feels a device that does not read.
 	Narrow bool
+	// From is the address of this machine from which it connects; empty: any.
+	From string
 	// Will topic and payload; no will without a topic.
 	WillTopic, WillBody string
 	WillDelay           uint32 // in seconds, MQTT 5
@@ -119,6 +121,9 @@ func DialRaw(t testing.TB, addr string, c RawConnect) (r *Raw, code byte, sessio
 
 func (c RawConnect) dial(addr string) (net.Conn, error) {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
+	if c.From != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.From)}
+	}
 	if c.Narrow {
 		dialer.Control = narrow
 	}

@@ -130,7 +130,7 @@ func (s *Server) env() []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "POSTBOX_") })
 	env = append(env,
 		"POSTBOX_LISTEN_MQTT="+s.MQTT, "POSTBOX_LISTEN_HTTP="+s.HTTP, "POSTBOX_LISTEN_PRIVATE="+s.Private,
-		"POSTBOX_LIMITS_PUBLISH_RATE=0",
+		"POSTBOX_LIMITS_PUBLISH_RATE=0", "POSTBOX_LIMITS_PACKET_RATE=0", "POSTBOX_LIMITS_CONNECT_RATE=0",
 	)
 	if s.o.DatabaseURL != "" {
 		env = append(env, "POSTBOX_DATABASE_URL="+s.o.DatabaseURL)
