@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -91,7 +90,7 @@ func TestNetworks(t *testing.T) {
 	want := "10.0.0.0/8 10.0.0.7/32 fd00::/8 ::1/128"
 	var words []string
 	for _, n := range got {
-		words = append(words, netip.Prefix(n).String())
+		words = append(words, n.String())
 	}
 	if diff := cmp.Diff(want, strings.Join(words, " ")); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

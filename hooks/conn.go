@@ -59,6 +59,9 @@ type Conn struct {
 	ended     chan struct{} // closed by Hook.Ended
 	ending    atomic.Bool   // Ended was called
 
+	certificate *Certificate // the reader's
+	piece       int          // bytes of one write
+
 	mu       sync.Mutex // guards the fields below
 	buffer   []byte
 	spare    []byte
@@ -79,6 +82,9 @@ type Conn struct {
 type Greeting struct {
 	Timeout time.Duration
 	Limit   int // bytes of the CONNECT packet
+	// Piece is how many bytes go out in one write; zero: 64 KiB. Less where a
+	// write that did not end in time ends the connection, as it does with TLS.
+	Piece int
 	// Done is called when the header of a CONNECT packet has been read.
 	Done func()
 }
@@ -86,7 +92,20 @@ type Greeting struct {
 // NewConn wraps c.
 func NewConn(c net.Conn, g Greeting) *Conn {
 	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
-	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, accepted: true, ended: make(chan struct{})}
+	return &Conn{Conn: c, greeting: greeting{limit: g.Limit, then: g.Done}, piece: g.Piece, accepted: true, ended: make(chan struct{})}
+}
+
+// Certify says whose certificate the connection has shown. Call it before Mochi
+// reads from the connection.
+func (c *Conn) Certify(by *Certificate) { c.certificate = by }
+
+// host is where the connection comes from, without the port.
+func (c *Conn) host() string {
+	remote := c.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return remote
 }
 
 // Read checks the header of the first packet on its way to Mochi, which would
@@ -239,9 +258,13 @@ func (c *Conn) flush() {
 // writeOut writes in pieces, each with a deadline of its own, which counts from
 // the last byte that went out: a slow link is not a dead one.
 func (c *Conn) writeOut(out []byte) error {
+	piece := c.piece
+	if piece == 0 {
+		piece = pieceSize
+	}
 	for len(out) > 0 {
 		c.beginPiece()
-		n, err := c.Conn.Write(out[:min(len(out), pieceSize)])
+		n, err := c.Conn.Write(out[:min(len(out), piece)])
 		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.Closed()) {
 			return err
 		}

@@ -80,7 +80,10 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 		return nil, errAuthMethod
 	}
 	err := h.patiently(ctx, func() (err error) {
-		c.who, err = h.o.Accounts.Authenticate(ctx, string(pk.Connect.Username), pk.Connect.Password)
+		c.who, err = h.o.Accounts.Authenticate(ctx, Credentials{
+			User: string(pk.Connect.Username), Password: pk.Connect.Password,
+			Certificate: conn.certificate, Remote: conn.host(),
+		})
 		return err
 	})
 	if err != nil {

@@ -44,14 +44,27 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	u.o.MQTT(&conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c})
+	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, nil}
+	if from, told := u.o.Proxies.client(r); told {
+		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
+	}
+	u.o.MQTT(stream, r.TLS)
 }
 
 // conn is a WebSocket as a stream. Its Close does not wait for the peer's
 // good-bye: MQTT has its own.
 type conn struct {
 	net.Conn
-	ws *websocket.Conn
+	ws     *websocket.Conn
+	remote net.Addr // as proxies tell it; nil: they do not
+}
+
+// RemoteAddr is where the page is, also behind trusted proxies.
+func (c *conn) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // Close ends the connection at once.

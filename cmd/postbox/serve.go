@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -46,6 +48,13 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	log := newLogger(g.Stderr, config.Log)
+	certificates, err := broker.NewCertificates(config, log)
+	if err != nil {
+		return err
+	}
+	if config.Listen.Secure() {
+		defer onHangup(certificates.Reload)()
+	}
 	url, stopDatabase := config.Database.URL, func() {}
 	if url == "" {
 		if url, stopDatabase, err = startEmbedded(ctx, config, log); err != nil {
@@ -60,13 +69,14 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		return demo(ctx, g, url, at)
 	}
 	for {
-		one := &serving{options: broker.Options{Config: config, DatabaseURL: url, Logger: log}, started: first, unhook: g.Unhook}
+		one := &serving{options: broker.Options{Config: config, DatabaseURL: url, Logger: log, Certificates: certificates}, started: first, unhook: g.Unhook}
 		err := one.once(ctx)
 		if !errors.Is(err, errReplaced) {
 			return err
 		}
 		// The same addresses, though any free ones may have been asked for.
-		config.Listen.MQTT, config.Listen.HTTP, config.Listen.Private = one.at.MQTT, one.at.HTTP, one.at.Private
+		listen := &config.Listen
+		listen.MQTT, listen.HTTP, listen.Private, listen.MQTTS, listen.HTTPS = one.at.MQTT, one.at.HTTP, one.at.Private, one.at.MQTTS, one.at.HTTPS
 		first = nil
 	}
 }
@@ -96,8 +106,32 @@ func announce(g *globals, c configs.Config, at broker.Addresses) error {
 			return fmt.Errorf("write down the addresses: %w", err)
 		}
 	}
-	_, err := fmt.Fprintf(g.Stdout, "listening mqtt=%s http=%s private=%s\n", at.MQTT, at.HTTP, at.Private)
+	line := fmt.Sprintf("listening mqtt=%s http=%s private=%s", at.MQTT, at.HTTP, at.Private)
+	if at.MQTTS != "" {
+		line += " mqtts=" + at.MQTTS
+	}
+	if at.HTTPS != "" {
+		line += " https=" + at.HTTPS
+	}
+	_, err := fmt.Fprintln(g.Stdout, line)
 	return err
+}
+
+// onHangup calls f at each SIGHUP until the returned function is called.
+func onHangup(f func()) (stop func()) {
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range signals {
+			f()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-ended
+	}
 }
 
 func newLogger(w io.Writer, c configs.Log) *slog.Logger {
