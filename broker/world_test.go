@@ -43,6 +43,8 @@ type world struct {
 	server *broker.Server
 	at     broker.Addresses
 	named  *atomic.Int32 // users so far
+	// certificates are given to the server; nil: it reads its own.
+	certificates *broker.Certificates
 	// replaced counts how often the server asked to be replaced by a new one.
 	replaced *atomic.Int32
 }
@@ -107,7 +109,7 @@ func (w *world) stop() {
 
 func (w *world) make(ctx context.Context) (*broker.Server, error) {
 	return broker.New(ctx, broker.Options{
-		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log),
+		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log), Certificates: w.certificates,
 		Fenced:   func() { w.t.Error("the server was fenced") },
 		Replaced: func() { w.replaced.Add(1) },
 	})
