@@ -54,7 +54,9 @@ func (o *offered) Init(*slog.Logger) error {
 }
 
 // Serve implements listeners.Listener. It accepts until Close.
-func (o *offered) Serve(listeners.EstablishFn) { o.door.accept(o.inner, entrance{name: o.id, tls: o.tls}) }
+func (o *offered) Serve(listeners.EstablishFn) {
+	o.door.accept(o.inner, entrance{name: o.id, tls: o.tls})
+}
 
 // Close implements listeners.Listener. It ends the connections that have not
 // sent CONNECT too, for which Mochi would wait.
