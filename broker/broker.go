@@ -131,7 +131,7 @@ func (s *Server) Start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	if issuer := s.o.Certificates.issuer; issuer != nil {
-		s.work.Go(func() { issuer.obtain(run) })
+		s.work.Go(func() { issuer.keep(run) })
 	}
 	return nil
 }

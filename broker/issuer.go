@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -25,6 +26,9 @@ import (
 const (
 	issueRetry    = 65 * time.Second
 	issueRetryMax = time.Hour
+	// issueCheck is how often the renewals, of which the library says nothing, are
+	// looked at.
+	issueCheck = 12 * time.Hour
 )
 
 // issuer has certificates from an ACME authority. They are asked for when the
@@ -95,10 +99,10 @@ func (i *issuer) serves(_ context.Context, host string) error {
 	return nil
 }
 
-// obtain gets a certificate for each domain and tries again where that fails,
-// until all are there or ctx ends. Renewals follow by themselves. What is under
-// way when ctx ends is cut off and ends on its own.
-func (i *issuer) obtain(ctx context.Context) {
+// keep gets a certificate for each domain and tries again where that fails. Then
+// it watches the renewals, which happen by themselves, until ctx ends. What is
+// under way then is cut off and ends on its own.
+func (i *issuer) keep(ctx context.Context) {
 	i.owner.Store(&ctx)
 	pause, missing := issueRetry, i.domains
 	for {
@@ -110,7 +114,7 @@ func (i *issuer) obtain(ctx context.Context) {
 			return
 		}
 		if len(missing) == 0 {
-			return
+			break
 		}
 		select {
 		case <-time.After(pause):
@@ -119,6 +123,32 @@ func (i *issuer) obtain(ctx context.Context) {
 			return
 		}
 	}
+	for {
+		select {
+		case <-time.After(issueCheck):
+			i.complain(time.Now())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// complain says which certificates should have been renewed long since.
+func (i *issuer) complain(now time.Time) {
+	for _, domain := range i.domains {
+		cert, err := i.certificate(domain)
+		if err == nil && overdue(cert.Leaf, now) {
+			i.log.Error("a certificate is not being renewed: see that its domain leads here, and that the directory can be reached",
+				"domain", domain, "not_after", cert.Leaf.NotAfter)
+		}
+	}
+}
+
+// overdue reports whether less than a quarter of a certificate's life is left:
+// the library renews with a third, or thirty days.
+func overdue(c *x509.Certificate, now time.Time) bool {
+	left := min(c.NotAfter.Sub(c.NotBefore)/4, 22*24*time.Hour)
+	return now.Add(left).After(c.NotAfter)
 }
 
 // attempt returns the domains that have no certificate yet.

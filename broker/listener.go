@@ -97,7 +97,11 @@ func (d *door) serve(raw net.Conn, at entrance, by *hooks.Certificate) {
 		}
 	}()
 	if header != nil {
-		if err := header.readHeader(); err != nil {
+		switch err := header.readHeader(); {
+		case errors.Is(err, errNothingSaid):
+			d.log.Debug("connection ended", "error", err, "remote", host)
+			return
+		case err != nil:
 			d.log.Warn("a connection of a trusted proxy was refused", "error", err, "proxy", host)
 			return
 		}

@@ -29,6 +29,10 @@ type proxied struct {
 	remote net.Addr
 }
 
+// errNothingSaid is how proxies look whether a server is there: they connect,
+// and go.
+var errNothingSaid = errors.New("it says nothing")
+
 func newProxied(raw net.Conn) *proxied {
 	limit := &io.LimitedReader{R: raw, N: proxyHeaderLimit}
 	return &proxied{Conn: raw, limit: limit, in: bufio.NewReaderSize(limit, 256), remote: raw.RemoteAddr()}
@@ -36,6 +40,9 @@ func newProxied(raw net.Conn) *proxied {
 
 // readHeader waits for the header, until the read deadline of the connection.
 func (c *proxied) readHeader() error {
+	if _, err := c.in.Peek(1); err != nil {
+		return fmt.Errorf("%w: %w", errNothingSaid, err)
+	}
 	header, err := proxyproto.Read(c.in)
 	switch {
 	case errors.Is(err, proxyproto.ErrNoProxyProtocol):

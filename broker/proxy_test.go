@@ -142,6 +142,13 @@ func TestProxyHeader(t *testing.T) {
 			})
 		}
 	}
+	// To connect and go is to look whether we are there.
+	said := log.count("a connection of a trusted proxy was refused")
+	_ = from(t, proxyHost, w.at.MQTT).Close()
+	await(t, "the line in the log", func() bool { return log.count("connection ended", "it says nothing", "remote="+proxyHost) > 0 })
+	if n := log.count("a connection of a trusted proxy was refused"); n != said {
+		t.Errorf("%d warnings, then %d", said, n)
+	}
 	if n := log.count("a connection of a trusted proxy was refused", "proxy="+proxyHost, "proxy.mqtt_header"); n != 2 {
 		t.Errorf("%d lines say that the header is missing, want 2", n)
 	}

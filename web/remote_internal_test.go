@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -66,4 +67,36 @@ func TestClient(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the header says: the address is that of the peer, or one that stands
+// in the header with only trusted ones behind it.
+func FuzzClient(f *testing.F) {
+	for _, line := range []string{"203.0.113.1, 10.0.0.2", `for="[2001:db8::1]:4711";by=x, for=10.0.0.2`, `"`, ",,;=", "for==\"", "::ffff:10.0.0.1%eth0"} {
+		f.Add(line, true)
+		f.Add(line, false)
+	}
+	trusted := netip.MustParsePrefix("10.0.0.0/8")
+	f.Fuzz(func(t *testing.T, line string, forwarded bool) {
+		p := Proxies{Trusted: []netip.Prefix{trusted}, Header: "X-Forwarded-For"}
+		parse := strings.TrimSpace
+		if forwarded {
+			p.Header, parse = "Forwarded", forwardedFor
+		}
+		got, _ := p.client(&http.Request{RemoteAddr: "10.0.0.1:99", Header: http.Header{p.Header: {line}}})
+		if got == netip.MustParseAddr("10.0.0.1") {
+			return
+		}
+		hops := strings.Split(line, ",")
+		for i := len(hops) - 1; i >= 0; i-- {
+			at, ok := hostIP(parse(hops[i]))
+			if ok && at == got {
+				return
+			}
+			if !ok || !trusted.Contains(at) {
+				t.Fatalf("%q: got %s from beyond %q", line, got, hops[i])
+			}
+		}
+		t.Fatalf("%q: got %s, which is not there", line, got)
+	})
 }
