@@ -149,8 +149,7 @@ func (c *Certificates) config(protocols ...string) *tls.Config {
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     protocols,
 		GetCertificate: c.show,
-		// A session that is resumed is not asked again for its certificate, whose
-		// authority may have left the file since.
+		// Every handshake shows its certificate to the authorities as they are now.
 		SessionTicketsDisabled: c.tls.ClientAuth != configs.ClientAuthOff,
 	}
 	asking := base.Clone()

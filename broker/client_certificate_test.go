@@ -275,6 +275,10 @@ func TestAuthorityLeaves(t *testing.T) {
 			t.Fatal("not let in")
 		}
 	}
+	again := overTLS(t, w.at.MQTTS, by)
+	if again.Net.(*tls.Conn).ConnectionState().DidResume {
+		t.Error("a session is resumed without showing its certificate")
+	}
 	b, err := os.ReadFile(next.File)
 	if err != nil {
 		t.Fatal(err)
