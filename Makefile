@@ -59,6 +59,8 @@ arch: ## test who imports whom, and the habits of every file
 guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum says
 	go mod tidy -diff
 	go mod verify
+	go -C internal/proof/pebble mod tidy -diff
+	go -C internal/proof/pebble mod verify
 
 .PHONY: test
 test: ## all tests, with the race detector, in random order

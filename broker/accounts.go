@@ -21,14 +21,42 @@ type accounts struct {
 
 var errCredentials = postbox.Errorf(postbox.CodeUnauthenticated, "the user name or the password is wrong")
 
-// Authenticate takes the account's password or an access token. With a token
-// the name may be empty, else it must be the token's. Wrong passwords are slowed
-// by where they come from.
-func (a *accounts) Authenticate(ctx context.Context, from, name string, password []byte) (hooks.Identity, error) {
-	if secret := string(password); auth.LooksLikeToken(secret) {
-		return a.byToken(ctx, name, secret)
+// Authenticate takes the account's password, an access token, or the
+// certificate of the connection, which makes a password needless. With the
+// latter two the name may be empty, else it must be theirs. Wrong passwords are
+// slowed by where they come from.
+func (a *accounts) Authenticate(ctx context.Context, c hooks.Credentials) (hooks.Identity, error) {
+	secret := string(c.Password)
+	switch {
+	case c.Certificate != nil:
+		return a.byCertificate(ctx, c)
+	case auth.LooksLikeToken(secret):
+		return a.byToken(ctx, c.User, secret)
 	}
-	return a.byPassword(ctx, from, name, string(password))
+	return a.byPassword(ctx, c.Remote, c.User, secret)
+}
+
+// byCertificate never looks at the password: who has shown a certificate is the
+// user whom it names, or nobody.
+func (a *accounts) byCertificate(ctx context.Context, c hooks.Credentials) (hooks.Identity, error) {
+	user, err := postbox.ParseUser(c.Certificate.User)
+	switch {
+	case err != nil:
+		a.log.Warn("a client certificate names no user as tls.client_name says", "name", c.Certificate.User, "remote", c.Remote)
+		return hooks.Identity{}, postbox.Errorf(postbox.CodeUnauthenticated, "the certificate of this connection names no user")
+	case c.User != "" && c.User != string(user):
+		return hooks.Identity{}, postbox.Errorf(postbox.CodeUnauthenticated, "the certificate is of another user: leave the user name empty or give the certificate's")
+	}
+	u, err := a.store.UserByName(ctx, user)
+	switch {
+	case errors.Is(err, postbox.ErrNotFound):
+		return hooks.Identity{}, errCredentials
+	case err != nil:
+		return hooks.Identity{}, err
+	}
+	who, err := admit(u)
+	who.Ends = c.Certificate.Ends
+	return who, err
 }
 
 func (a *accounts) byToken(ctx context.Context, name, token string) (hooks.Identity, error) {

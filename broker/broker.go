@@ -39,6 +39,9 @@ type Options struct {
 	// for each delivery; it is called from many goroutines and must not wait.
 	// Nil: nobody.
 	MayUse func(user postbox.User, topic string, write bool) bool
+	// Certificates are those of a Server's listeners with TLS, where they are to
+	// outlive it; nil: it reads its own. An Engine has no use for them.
+	Certificates *Certificates
 	// Fenced is called when another server has taken the database over: this
 	// one can store nothing any more and must be shut down.
 	Fenced func()
@@ -76,6 +79,8 @@ type Addresses struct {
 	MQTT    string `json:"mqtt"`
 	HTTP    string `json:"http"`
 	Private string `json:"private"`
+	MQTTS   string `json:"mqtts,omitempty"`
+	HTTPS   string `json:"https,omitempty"`
 }
 
 // Server is one Postbox server: an Engine with the Mochi server, the listeners
@@ -85,12 +90,12 @@ type Server struct {
 	engine *Engine
 	mochi  *mqtt.Server
 
-	listener  net.Listener
-	public    *http.Server
-	private   *http.Server
+	listeners []net.Listener // of MQTT
+	servers   []*http.Server
 	addresses Addresses
 
 	requests *web.Requests
+	cancel   context.CancelFunc
 	work     sync.WaitGroup
 	shutdown sync.Once
 	result   error
@@ -106,10 +111,16 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{o: o, requests: web.NewRequests(), mochi: newMochi(o.Config, o.Logger)}
 	var err error
+	if o.Certificates == nil {
+		if s.o.Certificates, err = NewCertificates(o.Config, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	if s.engine, err = Attach(ctx, s.mochi, o); err != nil {
 		return nil, err
 	}
 	o.Registry.MustRegister(s.requests.Metrics()...)
+	s.engine.door.proxies, s.engine.door.certificates = proxiesOf(o.Config.Proxy), s.o.Certificates
 	return s, nil
 }
 
@@ -133,33 +144,14 @@ func (s *Server) Start(ctx context.Context) error {
 	if err := s.mochi.Serve(); err != nil {
 		return fmt.Errorf("start mochi: %w", err)
 	}
-	return s.listen()
-}
-
-func (s *Server) listen() error {
-	c := s.o.Config.Listen
-	var err error
-	if s.listener, err = net.Listen("tcp", c.MQTT); err != nil {
-		return fmt.Errorf("listen.mqtt: %w", err)
+	if err := s.listen(); err != nil {
+		return err
 	}
-	public, err := net.Listen("tcp", c.HTTP)
-	if err != nil {
-		return fmt.Errorf("listen.http: %w", err)
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	if issuer := s.o.Certificates.issuer; issuer != nil {
+		s.work.Go(func() { issuer.keep(run) })
 	}
-	private, err := net.Listen("tcp", c.Private)
-	if err != nil {
-		_ = public.Close()
-		return fmt.Errorf("listen.private: %w", err)
-	}
-	s.addresses = Addresses{s.listener.Addr().String(), public.Addr().String(), private.Addr().String()}
-	s.public = web.NewServer(web.NewPublic(web.PublicOptions{
-		Origins: c.Origins, Logger: s.o.Logger, Requests: s.requests,
-		MQTT: func(conn net.Conn) { s.engine.door.serve(conn, "websocket") },
-	}), s.o.Logger)
-	s.private = web.NewServer(web.NewPrivate(web.PrivateOptions{Ready: s.engine.Ready, Metrics: s.engine.scrape(), Requests: s.requests}), s.o.Logger)
-	s.work.Go(func() { s.engine.door.accept(s.listener, "tcp") })
-	s.work.Go(func() { _ = s.public.Serve(public) })
-	s.work.Go(func() { _ = s.private.Serve(private) })
 	return nil
 }
 
@@ -176,13 +168,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) end(ctx context.Context) error {
-	if s.listener != nil {
-		_ = s.listener.Close()
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+	if s.cancel != nil {
+		s.cancel()
 	}
 	err := s.engine.Shutdown(ctx)
-	if s.public != nil {
-		_ = s.public.Close()
-		_ = s.private.Close()
+	for _, server := range s.servers {
+		_ = server.Close()
 	}
 	_ = s.mochi.Close()
 	s.work.Wait()

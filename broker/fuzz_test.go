@@ -165,7 +165,7 @@ func (s *fuzzed) dial() *fuzzedConn {
 	c := &fuzzedConn{near: near, pongs: make(chan struct{}, 1<<16), ended: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
-		s.door.serve(far, "tcp")
+		s.door.serve(far, entrance{name: "tcp"}, nil)
 	}()
 	go func() {
 		defer close(c.ended)

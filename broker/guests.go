@@ -36,8 +36,8 @@ func (e *Engine) AddUser(ctx context.Context, name postbox.User) error {
 type guests struct{ *Engine }
 
 // Authenticate implements hooks.Accounts.
-func (g *guests) Authenticate(ctx context.Context, _, name string, password []byte) (hooks.Identity, error) {
-	user, err := g.o.Authenticate(ctx, name, password)
+func (g *guests) Authenticate(ctx context.Context, c hooks.Credentials) (hooks.Identity, error) {
+	user, err := g.o.Authenticate(ctx, c.User, c.Password)
 	switch {
 	case errors.Is(err, postbox.ErrUnauthenticated):
 		return hooks.Identity{}, errCredentials

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -15,11 +16,16 @@ import (
 
 	"postbox/configs"
 	"postbox/hooks"
+	"postbox/web"
 )
 
 // acceptPause is how long accepting waits after an error, such as no free file
 // descriptors: Mochi's own listener would end for good.
 const acceptPause = 50 * time.Millisecond
+
+// securePiece is how much goes out in one write with TLS: a record (RFC 8446
+// §5.1). A write that is not done in time leaves a connection of no use.
+const securePiece = 16 << 10
 
 // door serves MQTT connections, from whatever listener they come.
 type door struct {
@@ -29,6 +35,9 @@ type door struct {
 	perHost  int // connections of one address that have not sent CONNECT
 	arrivals arrivals
 	log      *slog.Logger
+	proxies  web.Proxies
+	// certificates belong to the listeners with TLS.
+	certificates *Certificates
 
 	work sync.WaitGroup
 
@@ -48,13 +57,20 @@ func newDoor(server *mqtt.Server, hook *hooks.Hook, l configs.Limits, log *slog.
 	}
 }
 
+// entrance is how connections come in at one listener.
+type entrance struct {
+	name    string      // to Mochi
+	tls     *tls.Config // nil: in the clear
+	proxied bool        // from trusted proxies a PROXY header comes first
+}
+
 // accept serves what l accepts until l is closed.
-func (d *door) accept(l net.Listener, name string) {
+func (d *door) accept(l net.Listener, at entrance) {
 	for {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			go d.serve(c, name) // counted in work by add
+			go d.serve(c, at, nil) // counted in work by add
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -65,34 +81,73 @@ func (d *door) accept(l net.Listener, name string) {
 	}
 }
 
-// serve runs one connection to its end. Whatever goes wrong in it, a panic of
-// Mochi's decoders too, ends this connection only.
-func (d *door) serve(raw net.Conn, listener string) {
-	host := hostOf(raw)
-	if !d.arrivals.allow(host) || !d.enter(host) {
-		d.turnedAway.Add(1)
-		_ = raw.Close()
-		return
+// serve runs one connection to its end; by is the certificate that it has
+// already shown. PROXY header, handshake and CONNECT share one deadline.
+// Whatever goes wrong, a panic of Mochi's decoders too, ends this connection
+// only.
+func (d *door) serve(raw net.Conn, at entrance, by *hooks.Certificate) {
+	g, inner := d.greeting, raw
+	leave := func() {}
+	defer func() { leave() }()
+	g.Done = func() { leave() }
+	var header *proxied
+	if at.proxied && d.proxies.Trusts(raw.RemoteAddr()) {
+		header = newProxied(raw)
+		inner = header
 	}
-	leave := sync.OnceFunc(func() { d.leave(host) })
-	defer leave()
-	g := d.greeting
-	g.Done = leave
-	conn := hooks.NewConn(raw, g)
-	if !d.add(conn, listener) {
+	var secure *tls.Conn
+	if at.tls != nil {
+		secure = tls.Server(inner, at.tls)
+		inner, g.Piece = secure, securePiece
+	}
+	conn := hooks.NewConn(inner, g)
+	if !d.add(conn, at.name) {
 		_ = raw.Close()
 		return
 	}
 	defer d.end(conn)
+	host := hostOf(raw)
 	defer func() {
 		if fault := recover(); fault != nil {
 			d.panics.Add(1)
 			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host, "stack", string(debug.Stack()))
 		}
 	}()
-	if err := d.server.EstablishConnection(listener, conn); err != nil {
+	if header != nil {
+		switch err := header.readHeader(); {
+		case errors.Is(err, errNothingSaid):
+			d.log.Debug("connection ended", "error", err, "remote", host)
+			return
+		case err != nil:
+			d.log.Warn("a connection of a trusted proxy was refused", "error", err, "proxy", host)
+			return
+		}
+		host = hostOf(conn)
+	}
+	if !d.arrivals.allow(host) || !d.enter(host) {
+		d.turnedAway.Add(1)
+		return
+	}
+	leave = sync.OnceFunc(func() { d.leave(host) })
+	if secure != nil {
+		if err := d.handshake(secure); err != nil {
+			d.log.Debug("a handshake failed", "error", err, "remote", host)
+			return
+		}
+		state := secure.ConnectionState()
+		by = d.certificates.client(&state)
+	}
+	conn.Certify(by)
+	if err := d.server.EstablishConnection(at.name, conn); err != nil {
 		d.log.Debug("connection ended", "error", err, "remote", host)
 	}
+}
+
+// handshake is bounded by the read deadline that the connection already has, and
+// by one for what it writes.
+func (d *door) handshake(c *tls.Conn) error {
+	_ = c.SetWriteDeadline(time.Now().Add(d.greeting.Timeout))
+	return c.Handshake()
 }
 
 func (d *door) end(conn *hooks.Conn) {

@@ -53,7 +53,7 @@ func TestAcceptGoesOnAfterAnError(t *testing.T) {
 	}
 	l := &exhausted{Listener: inner}
 	l.failures.Store(3)
-	s.work.Go(func() { s.engine.door.accept(l, "tcp") })
+	s.work.Go(func() { s.engine.door.accept(l, entrance{name: "tcp"}) })
 	defer l.Close()
 
 	conn, err := net.Dial("tcp", l.Addr().String())

@@ -101,7 +101,7 @@ func (s *MemoryServer) Listen(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	var work sync.WaitGroup
-	work.Go(func() { s.door.accept(l, "tcp") })
+	work.Go(func() { s.door.accept(l, entrance{name: "tcp"}) })
 	t.Cleanup(func() {
 		_ = l.Close()
 		work.Wait()

@@ -52,12 +52,12 @@ func (m *memory) fault(format string, args ...any) {
 }
 
 // Authenticate implements hooks.Accounts.
-func (m *memory) Authenticate(_ context.Context, _, name string, password []byte) (hooks.Identity, error) {
-	id, known := m.users[name]
-	if !known || string(password) != memoryPassword {
+func (m *memory) Authenticate(_ context.Context, c hooks.Credentials) (hooks.Identity, error) {
+	id, known := m.users[c.User]
+	if !known || string(c.Password) != memoryPassword {
 		return hooks.Identity{}, postbox.ErrUnauthenticated
 	}
-	return hooks.Identity{ID: id, Name: postbox.User(name)}, nil
+	return hooks.Identity{ID: id, Name: postbox.User(c.User)}, nil
 }
 
 const memoryPassword = "correct horse"

@@ -35,7 +35,7 @@ func (e *Engine) Listener(id, address string, t *tls.Config) listeners.Listener 
 func (e *Engine) WebSocket(origins ...string) http.Handler {
 	return web.NewUpgrade(web.PublicOptions{
 		Origins: origins, Logger: e.o.Logger,
-		MQTT: func(conn net.Conn) { e.door.serve(conn, "websocket") },
+		MQTT: func(conn net.Conn, _ *tls.ConnectionState) { e.door.serve(conn, entrance{name: "websocket"}, nil) },
 	})
 }
 
@@ -49,15 +49,14 @@ func (o *offered) Init(*slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("listener %s: %w", o.id, err)
 	}
-	if o.tls != nil {
-		l = tls.NewListener(l, o.tls)
-	}
 	o.inner = l
 	return nil
 }
 
 // Serve implements listeners.Listener. It accepts until Close.
-func (o *offered) Serve(listeners.EstablishFn) { o.door.accept(o.inner, o.id) }
+func (o *offered) Serve(listeners.EstablishFn) {
+	o.door.accept(o.inner, entrance{name: o.id, tls: o.tls})
+}
 
 // Close implements listeners.Listener. It ends the connections that have not
 // sent CONNECT too, for which Mochi would wait.

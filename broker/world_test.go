@@ -46,6 +46,8 @@ type world struct {
 	named  *atomic.Int32 // users so far
 	// registry is the server's; nil: one of its own.
 	registry *prometheus.Registry
+	// certificates are given to the server; nil: it reads its own.
+	certificates *broker.Certificates
 	// replaced counts how often the server asked to be replaced by a new one.
 	replaced *atomic.Int32
 }
@@ -110,7 +112,7 @@ func (w *world) stop() {
 
 func (w *world) make(ctx context.Context) (*broker.Server, error) {
 	return broker.New(ctx, broker.Options{
-		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log), Registry: w.registry, Version: "1.2.3",
+		Config: w.config, DatabaseURL: w.url, Logger: slog.New(w.log), Registry: w.registry, Version: "1.2.3", Certificates: w.certificates,
 		Fenced:   func() { w.t.Error("the server was fenced") },
 		Replaced: func() { w.replaced.Add(1) },
 	})

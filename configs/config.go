@@ -21,6 +21,9 @@ import (
 // change one that several goroutines read.
 type Config struct {
 	Listen   Listen
+	TLS      TLS
+	ACME     ACME
+	Proxy    Proxy
 	Database Database
 	// OutageTimeout is how long PostgreSQL may be away before connections are closed.
 	OutageTimeout time.Duration
@@ -37,6 +40,9 @@ type Listen struct {
 	MQTT    string
 	HTTP    string
 	Private string
+	// MQTTS and HTTPS are the same with TLS; empty means off.
+	MQTTS string
+	HTTPS string
 	// Origins are the web origins, besides the server's own, whose pages may
 	// open a WebSocket: "https://chat.example.org".
 	Origins []string
@@ -160,6 +166,9 @@ func Default() Config {
 			HTTP:    "127.0.0.1:8080",
 			Private: "127.0.0.1:9090",
 		},
+		TLS:   TLS{ClientAuth: ClientAuthOff, ClientName: NameCommonName},
+		ACME:  ACME{Directory: "https://acme-v02.api.letsencrypt.org/directory", CacheDir: "./postbox-acme"},
+		Proxy: Proxy{MQTTHeader: MQTTHeaderProxy, HTTPHeader: HTTPHeaderXForwardedFor},
 		Database: Database{
 			EmbeddedDir: "./postbox-data",
 			PoolSize:    10,

@@ -228,8 +228,8 @@ func TestEnvironmentAndFlagErrors(t *testing.T) {
 			want: "POSTBOX_LIMITS_PACKET_SIZE: limits.packet_size: 4KiB is too small: limits.body_size 64KiB with limits.ref_size 4KiB, topic and properties need 70KiB\nPOSTBOX_LIMITS_PACKET_SIZE: limits.connect_size: 32KiB is more than limits.packet_size, 4KiB",
 		},
 		"unknown flag": {
-			flags: map[string]string{"listen.mqtts": "x"},
-			want:  `flag listen.mqtts: unknown key "listen.mqtts" (did you mean "listen.mqtt"?)`,
+			flags: map[string]string{"listen.mqttt": "x"},
+			want:  `flag listen.mqttt: unknown key "listen.mqttt" (did you mean "listen.mqtt"?)`,
 		},
 		"wrong flag": {
 			flags: map[string]string{"listen.mqtt": "x", "log.format": "xml"},

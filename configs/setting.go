@@ -24,11 +24,38 @@ func (s setting) environment() string {
 func (c *Config) settings() []setting {
 	const most = 1_000_000
 	listen, database, limits := &c.Listen, &c.Database, &c.Limits
+	tls, acme, proxy := &c.TLS, &c.ACME, &c.Proxy
 	return []setting{
 		{key: "listen.mqtt", value: text(&listen.MQTT, hostPort)},
 		{key: "listen.http", value: text(&listen.HTTP, hostPort)},
 		{key: "listen.private", value: text(&listen.Private, hostPort)},
+		{key: "listen.mqtts", value: text(&listen.MQTTS, hostPortOrOff)},
+		{key: "listen.https", value: text(&listen.HTTPS, hostPortOrOff)},
 		{key: "listen.origins", value: list{&listen.Origins, origin}},
+
+		{key: "tls.cert_file", value: text(&tls.CertFile, anything)},
+		{key: "tls.key_file", value: text(&tls.KeyFile, anything)},
+		{key: "tls.client_auth", value: choice(&tls.ClientAuth,
+			[]string{"off", "optional", "required"},
+			[]ClientAuth{ClientAuthOff, ClientAuthOptional, ClientAuthRequired})},
+		{key: "tls.client_ca_file", value: text(&tls.ClientCAFile, anything)},
+		{key: "tls.client_name", value: choice(&tls.ClientName,
+			[]string{"common_name", "dns", "email", "uri"},
+			[]ClientName{NameCommonName, NameDNS, NameEmail, NameURI})},
+		{key: "tls.client_uri_prefix", value: text(&tls.ClientURIPrefix, uriPrefix)},
+
+		{key: "acme.domains", value: list{&acme.Domains, domain}},
+		{key: "acme.email", value: text(&acme.Email, anything)},
+		{key: "acme.directory", value: text(&acme.Directory, httpsURL)},
+		{key: "acme.ca_file", value: text(&acme.CAFile, anything)},
+		{key: "acme.cache_dir", value: text(&acme.CacheDir, notEmpty)},
+
+		{key: "proxy.trusted", value: list{&proxy.Trusted, network}},
+		{key: "proxy.mqtt_header", value: choice(&proxy.MQTTHeader,
+			[]string{"proxy", "none"}, []MQTTHeader{MQTTHeaderProxy, MQTTHeaderNone})},
+		{key: "proxy.http_header", value: choice(&proxy.HTTPHeader,
+			[]string{"x-forwarded-for", "forwarded", "none"},
+			[]HTTPHeader{HTTPHeaderXForwardedFor, HTTPHeaderForwarded, HTTPHeaderNone})},
 
 		{key: "database.url", value: text(&database.URL, connection), secret: redact},
 		{key: "database.embedded_dir", value: text(&database.EmbeddedDir, notEmpty)},

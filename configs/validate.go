@@ -61,12 +61,15 @@ func (c Config) clashes() []clash {
 			c.Database.PoolSize, c.Database.Lanes, need)
 	}
 
+	c.transportClashes(report)
+
 	addresses := []struct{ key, address string }{
 		{"listen.mqtt", c.Listen.MQTT}, {"listen.http", c.Listen.HTTP}, {"listen.private", c.Listen.Private},
+		{"listen.mqtts", c.Listen.MQTTS}, {"listen.https", c.Listen.HTTPS},
 	}
 	for i, a := range addresses {
 		for _, b := range addresses[:i] {
-			if _, port, _ := net.SplitHostPort(a.address); a.address == b.address && port != "0" {
+			if _, port, _ := net.SplitHostPort(a.address); a.address == b.address && port != "0" && a.address != "" {
 				report(a.key, b.key, "%q is the address of %s too", a.address, b.key)
 			}
 		}

@@ -62,6 +62,9 @@ type Conn struct {
 	ended     chan struct{} // closed by Hook.Ended
 	ending    atomic.Bool   // Ended was called
 
+	certificate *Certificate // the reader's
+	piece       int          // bytes of one write
+
 	mu       sync.Mutex // guards the fields below
 	buffer   []byte
 	spare    []byte
@@ -88,6 +91,9 @@ type Greeting struct {
 	Timeout time.Duration
 	Limit   int // bytes of the CONNECT packet, without its header
 	Packet  int // bytes of any later packet; zero: they are not looked at
+	// Piece is how many bytes go out in one write; zero: 64 KiB. Less where a
+	// write that did not end in time ends the connection, as it does with TLS.
+	Piece int
 	// Done is called when the whole of a CONNECT packet has been read.
 	Done func()
 }
@@ -96,9 +102,15 @@ type Greeting struct {
 func NewConn(c net.Conn, g Greeting) *Conn {
 	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
 	return &Conn{
-		Conn: c, accepted: true, ended: make(chan struct{}),
+		Conn: c, accepted: true, ended: make(chan struct{}), piece: g.Piece,
 		greeting: greeting{limit: g.Limit, then: g.Done}, framing: framing{limit: g.Packet},
 	}
+}
+
+// Certify says whose certificate the connection has shown. Call it before Mochi
+// reads from the connection.
+func (c *Conn) Certify(by *Certificate) {
+	c.certificate = by
 }
 
 // Read checks the header of the first packet on its way to Mochi, which would
@@ -307,9 +319,13 @@ func (c *Conn) flush() {
 // writeOut writes in pieces, each with a deadline of its own, which counts from
 // the last byte that went out: a slow link is not a dead one.
 func (c *Conn) writeOut(out []byte) error {
+	piece := c.piece
+	if piece == 0 {
+		piece = pieceSize
+	}
 	for len(out) > 0 {
 		c.beginPiece()
-		n, err := c.Conn.Write(out[:min(len(out), pieceSize)])
+		n, err := c.Conn.Write(out[:min(len(out), piece)])
 		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.Closed()) {
 			return err
 		}

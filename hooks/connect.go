@@ -92,7 +92,10 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	}
 	done := span.step("authenticate")
 	err := h.patiently(ctx, func() (err error) {
-		c.who, err = h.o.Accounts.Authenticate(ctx, conn.host(), string(pk.Connect.Username), pk.Connect.Password)
+		c.who, err = h.o.Accounts.Authenticate(ctx, Credentials{
+			User: string(pk.Connect.Username), Password: pk.Connect.Password,
+			Certificate: conn.certificate, Remote: conn.host(),
+		})
 		return err
 	})
 	done()

@@ -20,15 +20,34 @@ type Identity struct {
 	ID    postbox.UserID
 	Name  postbox.User
 	Admin bool
-	// Ends is when the connection's right ends, with its token; zero: never.
+	// Ends is when the connection's right ends, with its token or certificate;
+	// zero: never.
 	Ends time.Time
 }
 
-// Accounts tells who a client is; from is the IP address that it comes from.
-// Authenticate returns postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
+// Credentials are what a client says of itself in its CONNECT, and what its
+// connection has shown.
+type Credentials struct {
+	User     string
+	Password []byte
+	// Certificate is that of the connection; nil: it has none.
+	Certificate *Certificate
+	// Remote is the host that the connection comes from, for limits and the log.
+	Remote string
+}
+
+// Certificate is a client's certificate that was verified. It counts instead of
+// a password.
+type Certificate struct {
+	User string    // as it stands there; empty: it names none
+	Ends time.Time // when it does
+}
+
+// Accounts tells who a client is. Authenticate returns
+// postbox.ErrUnauthenticated, ErrDisabled, or postbox.ErrUnavailable (in the
 // chain) when it cannot be told now.
 type Accounts interface {
-	Authenticate(ctx context.Context, from, name string, password []byte) (Identity, error)
+	Authenticate(ctx context.Context, c Credentials) (Identity, error)
 }
 
 // Sessions keeps devices between their connections.

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -19,7 +20,7 @@ func TestRequests(t *testing.T) {
 	t.Parallel()
 	requests := web.NewRequests()
 	s := httptest.NewServer(web.NewPublic(web.PublicOptions{
-		Logger: slog.New(slog.DiscardHandler), Requests: requests, MQTT: func(c net.Conn) { _ = c.Close() },
+		Logger: slog.New(slog.DiscardHandler), Requests: requests, MQTT: func(c net.Conn, _ *tls.ConnectionState) { _ = c.Close() },
 	}))
 	defer s.Close()
 	for path, times := range map[string]int{"/": 2, "/mqtt": 1, "/made/up": 1, "/up/made": 2} {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -11,8 +12,11 @@ type PublicOptions struct {
 	// Origins are the web origins, besides the server's own, whose pages may
 	// open a WebSocket.
 	Origins []string
-	// MQTT serves one connection to its end.
-	MQTT   func(net.Conn)
+	// Proxies say where a request comes from. Zero: nobody does.
+	Proxies Proxies
+	// MQTT serves one connection to its end; the state is that of its TLS, nil if
+	// it has none.
+	MQTT   func(net.Conn, *tls.ConnectionState)
 	Logger *slog.Logger
 	// Requests counts; nil: nobody does.
 	Requests *Requests

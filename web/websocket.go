@@ -44,7 +44,11 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	u.o.MQTT(&conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, r.Header.Get("traceparent")})
+	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, nil, r.Header.Get("traceparent")}
+	if from, told := u.o.Proxies.client(r); told {
+		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
+	}
+	u.o.MQTT(stream, r.TLS)
 }
 
 // conn is a WebSocket as a stream. Its Close does not wait for the peer's
@@ -52,7 +56,16 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type conn struct {
 	net.Conn
 	ws          *websocket.Conn
+	remote      net.Addr // as proxies tell it; nil: they do not
 	traceParent string
+}
+
+// RemoteAddr is where the page is, also behind trusted proxies.
+func (c *conn) RemoteAddr() net.Addr {
+	if c.remote != nil {
+		return c.remote
+	}
+	return c.Conn.RemoteAddr()
 }
 
 // TraceParent is the trace that the request names (W3C Trace Context §3.2), as it

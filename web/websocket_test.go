@@ -3,6 +3,7 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -23,7 +24,7 @@ const patience = 20 * time.Second
 func public(t *testing.T, origins []string, serve func(net.Conn)) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(web.NewPublic(web.PublicOptions{
-		Origins: origins, MQTT: serve, Logger: slog.New(slog.DiscardHandler),
+		Origins: origins, MQTT: func(c net.Conn, _ *tls.ConnectionState) { serve(c) }, Logger: slog.New(slog.DiscardHandler),
 	}))
 	t.Cleanup(s.Close)
 	return s

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 
+	"postbox/broker"
 	"postbox/configs"
 )
 
@@ -19,7 +20,8 @@ type configCheckCmd struct{}
 // Help is the end of the command's --help.
 func (configCheckCmd) Help() string {
 	return `Reads the file of --config and the POSTBOX_ variables as "serve" would, and
-lists everything that is wrong, with its place.
+lists everything that is wrong, with its place. The files of certificates that
+it names are read too.
 
 Example:
 
@@ -28,14 +30,18 @@ Example:
 
 // Run reports every fault of file and environment.
 func (c *configCheckCmd) Run(g *globals) error {
-	if _, err := loadConfig(g, nil); err != nil {
+	config, err := loadConfig(g, nil)
+	if err != nil {
+		return err
+	}
+	if err := broker.CheckCertificates(config); err != nil {
 		return err
 	}
 	source := "defaults and environment"
 	if g.ConfigFile != "" {
 		source = g.ConfigFile
 	}
-	_, err := fmt.Fprintf(g.Stdout, "%s: ok\n", source)
+	_, err = fmt.Fprintf(g.Stdout, "%s: ok\n", source)
 	return err
 }
 

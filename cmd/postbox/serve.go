@@ -8,8 +8,10 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -53,6 +55,13 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	log := newLogger(g.Stderr, config.Log)
+	certificates, err := broker.NewCertificates(config, log)
+	if err != nil {
+		return err
+	}
+	if config.Listen.Secure() {
+		defer onHangup(certificates.Reload)()
+	}
 	url, stopDatabase := config.Database.URL, func(time.Duration) {}
 	if url == "" {
 		if url, stopDatabase, err = startEmbedded(ctx, config, log); err != nil {
@@ -82,7 +91,9 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 		return demo(ctx, g, url, at)
 	}
 	for restarts := 0; ; restarts++ {
-		options := broker.Options{Config: config, DatabaseURL: url, Logger: log, Version: versionOf(), Restarts: restarts}
+		options := broker.Options{
+			Config: config, DatabaseURL: url, Logger: log, Version: versionOf(), Restarts: restarts, Certificates: certificates,
+		}
 		one := &serving{options: options, started: first, unhook: g.Unhook}
 		err := one.once(ctx)
 		if one.at == (broker.Addresses{}) {
@@ -92,7 +103,8 @@ func (c *serveCmd) Run(ctx context.Context, g *globals) error {
 			return advise(err)
 		}
 		// The same addresses, though any free ones may have been asked for.
-		config.Listen.MQTT, config.Listen.HTTP, config.Listen.Private = one.at.MQTT, one.at.HTTP, one.at.Private
+		listen := &config.Listen
+		listen.MQTT, listen.HTTP, listen.Private, listen.MQTTS, listen.HTTPS = one.at.MQTT, one.at.HTTP, one.at.Private, one.at.MQTTS, one.at.HTTPS
 		first = nil
 	}
 }
@@ -131,8 +143,32 @@ func announce(g *globals, c configs.Config, at broker.Addresses) error {
 			return fmt.Errorf("write down the addresses: %w", err)
 		}
 	}
-	_, err := fmt.Fprintf(g.Stdout, "listening mqtt=%s http=%s private=%s\n", at.MQTT, at.HTTP, at.Private)
+	line := fmt.Sprintf("listening mqtt=%s http=%s private=%s", at.MQTT, at.HTTP, at.Private)
+	if at.MQTTS != "" {
+		line += " mqtts=" + at.MQTTS
+	}
+	if at.HTTPS != "" {
+		line += " https=" + at.HTTPS
+	}
+	_, err := fmt.Fprintln(g.Stdout, line)
 	return err
+}
+
+// onHangup calls f at each SIGHUP until the returned function is called.
+func onHangup(f func()) (stop func()) {
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(ended)
+		for range signals {
+			f()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		<-ended
+	}
 }
 
 func newLogger(w io.Writer, c configs.Log) *slog.Logger {

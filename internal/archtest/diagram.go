@@ -49,6 +49,7 @@ var building = map[string]room{
 	"postbox/internal/mqtttest": {floor: 4, proof: true},
 	"postbox/internal/pgtest":   {floor: 4, proof: true},
 	"postbox/internal/proof":    {floor: 4, proof: true},
+	"postbox/internal/tlstest":  {floor: 4, proof: true},
 }
 
 // fence says which rooms may import a package from outside. Tests may import

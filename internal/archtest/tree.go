@@ -18,7 +18,7 @@ type file struct {
 }
 
 // elsewhere are folders that hold nothing of ours.
-var elsewhere = []string{".git", "node_modules", "bin", "postbox-data", "vendor"}
+var elsewhere = []string{".git", "node_modules", "bin", "postbox-data", "postbox-acme", "vendor"}
 
 // readTree returns every text file below root. It does not ask git, so it sees
 // files before they are added and works without a clone.

@@ -24,6 +24,12 @@ var overlay = os.Getenv("POSTBOX_PROOF_OVERLAY")
 // removes it.
 func goBinary(t testing.TB, pkg string, race bool) string {
 	t.Helper()
+	return goBinaryIn(t, ".", pkg, race)
+}
+
+// goBinaryIn is goBinary for the module of another folder.
+func goBinaryIn(t testing.TB, dir, pkg string, race bool) string {
+	t.Helper()
 	builds.Lock()
 	defer builds.Unlock()
 	key := pkg + strconv.FormatBool(race)
@@ -31,14 +37,14 @@ func goBinary(t testing.TB, pkg string, race bool) string {
 		return path
 	}
 	if builds.dir == "" {
-		dir, err := os.MkdirTemp("", "postbox-proof-bin-")
+		made, err := os.MkdirTemp("", "postbox-proof-bin-")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(dir, 0o755); err != nil {
+		if err := os.Chmod(made, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		builds.dir, builds.paths = dir, map[string]string{}
+		builds.dir, builds.paths = made, map[string]string{}
 	}
 	path := filepath.Join(builds.dir, strconv.Itoa(len(builds.paths))+"-"+filepath.Base(pkg))
 	args := []string{"build", "-o", path}
@@ -48,7 +54,9 @@ func goBinary(t testing.TB, pkg string, race bool) string {
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	if out, err := exec.Command(tool(t, "go"), append(args, pkg)...).CombinedOutput(); err != nil {
+	build := exec.Command(tool(t, "go"), append(args, pkg)...)
+	build.Dir = dir
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", pkg, err, out)
 	}
 	builds.paths[key] = path

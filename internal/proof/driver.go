@@ -105,17 +105,21 @@ type Driver struct {
 	ended chan struct{}
 }
 
-// StartGoDriver starts a process for Paho3 and Paho5 clients. It ends with the
-// test.
-func StartGoDriver(t testing.TB) *Driver {
+// StartGoDriver starts a process for Paho3 and Paho5 clients, with more in its
+// environment, NAME=value. It ends with the test.
+func StartGoDriver(t testing.TB, env ...string) *Driver {
 	t.Helper()
-	return startDriver(t, exec.Command(goBinary(t, "./driver", false)))
+	cmd := exec.Command(goBinary(t, "./driver", false))
+	cmd.Env = append(os.Environ(), env...)
+	return startDriver(t, cmd)
 }
 
-// StartNodeDriver starts a process for MQTTJS clients. It ends with the test.
-func StartNodeDriver(t testing.TB) *Driver {
+// StartNodeDriver starts a process for MQTTJS clients, with more in its
+// environment, NAME=value. It ends with the test.
+func StartNodeDriver(t testing.TB, env ...string) *Driver {
 	t.Helper()
 	cmd := exec.Command(tool(t, "node"), "driver.mjs")
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Dir = jsDir(t)
 	return startDriver(t, cmd)
 }

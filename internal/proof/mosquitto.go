@@ -32,14 +32,18 @@ func (m Mosquitto) args(more ...string) []string {
 	if m.Version == "5" {
 		version = "5"
 	}
-	return append([]string{"-h", host, "-p", port, "-V", version, "-i", m.ID, "-u", m.User, "-P", m.Password}, more...)
+	args := []string{"-h", host, "-p", port, "-V", version, "-i", m.ID}
+	if m.User != "" { // else a certificate says who it is
+		args = append(args, "-u", m.User, "-P", m.Password)
+	}
+	return append(args, more...)
 }
 
 // Publish runs mosquitto_pub for one message. Its exit code is not an
 // acknowledgement: ask a tap.
-func (m Mosquitto) Publish(t testing.TB, p Publication) Output {
+func (m Mosquitto) Publish(t testing.TB, p Publication, extra ...string) Output {
 	t.Helper()
-	args := []string{"-t", p.Topic, "-q", string('0' + rune(p.QoS))}
+	args := append([]string{"-t", p.Topic, "-q", string('0' + rune(p.QoS))}, extra...)
 	if p.ContentType != "" {
 		args = append(args, "-D", "publish", "content-type", p.ContentType)
 	}

@@ -44,6 +44,8 @@ type Addresses struct {
 	MQTT    string `json:"mqtt"`
 	HTTP    string `json:"http"`
 	Private string `json:"private"`
+	MQTTS   string `json:"mqtts"`
+	HTTPS   string `json:"https"`
 }
 
 // Server is a running `postbox serve`.
@@ -181,10 +183,11 @@ func (s *Server) start() {
 	}
 }
 
-// parseListening reads `listening mqtt=… http=… private=…`.
+// parseListening reads `listening mqtt=… http=… private=…`, with mqtts=… and
+// https=… where there are such.
 func parseListening(line string) (Addresses, error) {
 	var a Addresses
-	into := map[string]*string{"mqtt": &a.MQTT, "http": &a.HTTP, "private": &a.Private}
+	into := map[string]*string{"mqtt": &a.MQTT, "http": &a.HTTP, "private": &a.Private, "mqtts": &a.MQTTS, "https": &a.HTTPS}
 	for _, word := range strings.Fields(line)[1:] {
 		k, v, _ := strings.Cut(word, "=")
 		if p := into[k]; p != nil {
@@ -226,6 +229,14 @@ func (s *Server) Stop() {
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != 0 {
 		s.t.Errorf("postbox ended with %v after SIGTERM, want exit 0", s.cmd.ProcessState)
+	}
+}
+
+// Hangup sends the server SIGHUP.
+func (s *Server) Hangup() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		s.t.Fatalf("signal postbox: %v", err)
 	}
 }
 
