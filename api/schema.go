@@ -69,8 +69,10 @@ func arrayOf(doc string, item Schema) Schema {
 
 func always(s string) Schema { return Schema{"const": s, "type": "string"} }
 
-func nameSchema(doc string) Schema { return about(doc, Schema{"type": "string", "pattern": namePattern}) }
-func idSchema(doc string) Schema   { return about(doc, Schema{"type": "string", "format": "uuid"}) }
+func nameSchema(doc string) Schema {
+	return about(doc, Schema{"type": "string", "pattern": namePattern})
+}
+func idSchema(doc string) Schema { return about(doc, Schema{"type": "string", "format": "uuid"}) }
 
 // SchemaRef refers to one of Schemas, at the place where both documents have
 // them.
