@@ -19,7 +19,9 @@ type Operation struct {
 	// Creates is true for an operation that makes something new: over HTTP its
 	// reply is 201 when it did.
 	Creates bool
-	Fields  []Field
+	// Waits is true for an operation that may be held until there is news.
+	Waits  bool
+	Fields []Field
 	// OneOf are fields of which a request gives exactly one; AtMostOne such of
 	// which it gives one or none.
 	OneOf, AtMostOne [][]string

@@ -12,7 +12,7 @@ func syncOperation() *operation {
 	wait := numberField("wait", "over HTTP: when there is nothing, wait so many seconds for something", 0, maxWait)
 	wait.Edge = EdgeHTTP
 	return &operation{Operation{
-		Name: "sync", Summary: "Read the inbox", Reads: true,
+		Name: "sync", Summary: "Read the inbox", Reads: true, Waits: true,
 		Doc: "Entries in their order, after a number. Go on with next, until complete. Where entries are gone for good, " +
 			"a gap stands in their place; a number of an epoch that this database never had is epoch_changed: start again without one.",
 		Fields: []Field{

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"time"
 )
 
 // PublicOptions are what the public address works with.
@@ -12,7 +13,9 @@ type PublicOptions struct {
 	// open a WebSocket.
 	Origins []string
 	// MQTT serves one connection to its end.
-	MQTT   func(net.Conn)
+	MQTT func(net.Conn)
+	// API is the operations, below /v1/; none if it is nil.
+	API    http.Handler
 	Logger *slog.Logger
 }
 
@@ -20,9 +23,21 @@ type PublicOptions struct {
 func NewPublic(o PublicOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /mqtt", NewUpgrade(o))
+	if o.API != nil {
+		mux.Handle("/v1/", o.API)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))
 	})
-	return mux
+	return bounded(mux)
+}
+
+// bounded gives an answer as long as the slowest of them may take. The deadline
+// is that of this request alone: each sets its own, and a WebSocket has none.
+func bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+		next.ServeHTTP(w, r)
+	})
 }
