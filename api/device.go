@@ -20,7 +20,7 @@ func revokeOperation() *operation {
 	return &operation{Operation{
 		Name: "device.revoke", Summary: "Disconnect and forget a device",
 		Fields: []Field{required(Field{
-			Name: "device", Max: postbox.MaxDeviceLength, check: postbox.CheckDevice, Doc: "its name: the MQTT client id",
+			Name: "device", Min: 1, Max: postbox.MaxDeviceLength, check: postbox.CheckDevice, Doc: "its name: the MQTT client id",
 		})},
 		Reply: reply(must("device", stringSchema("the one that is forgotten"))),
 		Codes: []postbox.Code{postbox.CodeNotFound},

@@ -37,7 +37,7 @@ type Field struct {
 	Kind     Kind
 	Doc      string
 	Required bool
-	Min, Max int64  // of a number; the most bytes of a text or items of names
+	Min, Max int64  // of a number; bytes of a text, zero: no bound; the most items of names
 	Pattern  string // of a text
 	Format   string // of a text: uuid
 	Enum     []string

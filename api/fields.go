@@ -77,11 +77,11 @@ func place() []Field {
 func common() []Field {
 	return []Field{
 		{
-			Name: "request_id", Max: maxRequestID, check: checkRequestID,
+			Name: "request_id", Min: 1, Max: maxRequestID, check: checkRequestID,
 			Doc: "repeated in the reply, or in the error",
 		},
 		{
-			Name: "reply", Max: maxRequestID, check: checkReply, Edge: EdgeMQTT,
+			Name: "reply", Min: 1, Max: maxRequestID, check: checkReply, Edge: EdgeMQTT,
 			Doc: "the reply goes to reply/{me}/{reply}; an MQTT 5 response topic comes first",
 		},
 	}

@@ -127,8 +127,8 @@ func (f Field) Schema() Schema {
 		} else if f.Max > 0 && f.Pattern == "" {
 			s["maxLength"] = f.Max
 		}
-		if f.Required && f.Pattern == "" && f.Format == "" {
-			s["minLength"] = 1
+		if f.Min > 0 {
+			s["minLength"] = f.Min
 		}
 	case KindNumber:
 		s["type"], s["minimum"], s["maximum"] = "integer", f.Min, f.Max

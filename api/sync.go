@@ -17,7 +17,7 @@ func syncOperation() *operation {
 			"a gap stands in their place; a number of an epoch that this database never had is epoch_changed: start again without one.",
 		Fields: []Field{
 			numberField("after", "the number of the last entry that is known; without it, from the beginning", 0, maxNumber),
-			{Name: "epoch", Max: 64, check: checkEpoch, Doc: "the epoch that after belongs to; without it, the one in force"},
+			{Name: "epoch", Max: 64, Pattern: "^[a-z0-9]{1,64}$", check: checkEpoch, Doc: "the epoch that after belongs to; without it, the one in force"},
 			limitField("entries"),
 			wait,
 		},

@@ -36,8 +36,6 @@ type World struct {
 	Left []api.Unannounced
 	// WasAhead counts the clients that knew more than there is.
 	WasAhead int
-	// Grew is told of every entry, outside of the lock.
-	Grew func(user postbox.UserID, e *postbox.Entry)
 
 	used  map[string]used
 	news  chan struct{} // closed and replaced when an inbox grows
@@ -160,9 +158,6 @@ func (w *World) append(users []postbox.User, from postbox.User, e postbox.Entry)
 		copied.InboxSeq, copied.Own = postbox.InboxSeq(len(p.Inbox)+1), name == from
 		p.Inbox = append(p.Inbox, &copied)
 		ids, numbers = append(ids, p.ID), append(numbers, copied.InboxSeq)
-		if w.Grew != nil {
-			defer w.Grew(p.ID, &copied)
-		}
 	}
 	close(w.news)
 	w.news = make(chan struct{})
