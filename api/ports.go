@@ -44,9 +44,6 @@ type Archive interface {
 	// user may see. A direct conversation in which nothing was ever written has
 	// the number zero.
 	Place(ctx context.Context, user postbox.UserID, with postbox.User, room postbox.Room) (postbox.Place, error)
-	// PlaceOf finds the conversation and the position of a message that the user
-	// may see; else ErrNotFound.
-	PlaceOf(ctx context.Context, user postbox.UserID, id postbox.MessageID) (postbox.Place, postbox.Seq, error)
 	// Page reads messages of a place. A bound that names a message which is not in
 	// it is ErrNotFound.
 	Page(ctx context.Context, p postbox.Place, r postbox.PageRequest) (postbox.Page, error)

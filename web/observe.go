@@ -47,7 +47,7 @@ func (a *API) observe(next http.Handler) http.Handler {
 				a.o.Logger.Debug("request", "method", r.Method, "path", r.URL.Path, "status", seen.status, "took", time.Since(began), "request_id", id)
 				return
 			}
-			if fault == http.ErrAbortHandler { //nolint:errorlint // it is this value
+			if fault == http.ErrAbortHandler {
 				panic(fault)
 			}
 			a.o.Logger.Error("a request failed", "error", fmt.Sprint(fault), "stack", string(debug.Stack()), "path", r.URL.Path, "request_id", id)

@@ -35,9 +35,7 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	op := a.names[strings.TrimPrefix(r.URL.Path, "/v1/")]
-	if wait := a.o.Limiter.Take(who.ID, time.Now()); wait > 0 {
-		setRetryAfter(w.Header(), wait)
-		refuse(w, r, postbox.Errorf(postbox.CodeRateLimited, "too many requests: try again in %s", wait.Round(time.Millisecond)))
+	if !a.takesMore(w, r, who) {
 		return
 	}
 	request, status, err := a.read(w, r, op)
@@ -67,7 +65,7 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 	reply, refusal := a.o.Operations.Do(ctx, caller, op.Name, request)
 	if refusal != nil {
 		id, _ := api.Tags(request)
-		refuseAs(w, r, statuses[refusal.Code], refusal, id)
+		refuseAs(w, r, statusOf(refusal.Code), refusal, id)
 		return
 	}
 	status = http.StatusOK
@@ -75,6 +73,16 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusCreated
 	}
 	writeJSON(w, status, reply.JSON)
+}
+
+// takesMore counts a request, and answers if it is one too many.
+func (a *API) takesMore(w http.ResponseWriter, r *http.Request, who Identity) bool {
+	wait := a.o.Limiter.Take(who.ID, time.Now())
+	if wait > 0 {
+		setRetryAfter(w.Header(), wait)
+		refuse(w, r, postbox.Errorf(postbox.CodeRateLimited, "too many requests: try again in %s", wait.Round(time.Millisecond)))
+	}
+	return wait <= 0
 }
 
 // hold keeps a request open for its user: see held.begin.
@@ -100,7 +108,7 @@ func (a *API) read(w http.ResponseWriter, r *http.Request, op api.Operation) (re
 		}
 		request, refusal := a.o.Operations.QueryRequest(op.Name, query)
 		if refusal != nil {
-			return nil, statuses[refusal.Code], refusal
+			return nil, statusOf(refusal.Code), refusal
 		}
 		return request, 0, nil
 	}

@@ -89,6 +89,8 @@ func TestRefusals(t *testing.T) {
 		{"POST", "/v1/nothing", nil, `{}`, 404, "not_found"},
 		{"GET", "/v1/", nil, "", 404, "not_found"},
 		{"GET", "/v1/me/", nil, "", 404, "not_found"},
+		{"GET", "/v1//me", nil, "", 404, "not_found"},
+		{"GET", "/v1/x/../me", nil, "", 404, "not_found"},
 		{"GET", "/v1/history/me", nil, "", 404, "not_found"},
 		{"POST", "/v1/send", nil, `{"to":"bob","body":"b","idempotency_key":"k"}`, 409, "conflict"},
 		{"GET", "/v1/sync?after=7", nil, "", 410, "epoch_changed"},

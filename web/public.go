@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -23,14 +24,23 @@ type PublicOptions struct {
 func NewPublic(o PublicOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /mqtt", NewUpgrade(o))
-	if o.API != nil {
-		mux.Handle("/v1/", o.API)
-	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))
 	})
-	return bounded(mux)
+	return bounded(apart(o.API, mux))
+}
+
+// apart leads to the operations whatever is below /v1/, as it was asked for: the
+// multiplexer would answer some paths itself, and not with the JSON of an error.
+func apart(operations, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if operations != nil && strings.HasPrefix(r.URL.Path, "/v1/") {
+			operations.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // bounded gives an answer as long as the slowest of them may take. The deadline

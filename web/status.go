@@ -27,13 +27,18 @@ var statuses = map[postbox.Code]int{
 // retryAfter is what a peer is told to wait for when nothing better is known.
 const retryAfter = 2 * time.Second
 
+// statusOf is the status of a code; of one that is not on the wire, that of a
+// fault.
+func statusOf(code postbox.Code) int {
+	if status, known := statuses[code]; known {
+		return status
+	}
+	return http.StatusInternalServerError
+}
+
 // refuse answers with an error.
 func refuse(w http.ResponseWriter, r *http.Request, err *postbox.Error) {
-	status, known := statuses[err.Code]
-	if !known {
-		status = http.StatusInternalServerError
-	}
-	refuseWith(w, r, status, err)
+	refuseWith(w, r, statusOf(err.Code), err)
 }
 
 // refuseWith answers with an error and a status that its code does not tell.

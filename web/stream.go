@@ -43,6 +43,9 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 		a.refuseFault(w, r, err)
 		return
 	}
+	if !a.takesMore(w, r, who) {
+		return
+	}
 	since, err := startOf(r)
 	if err != nil {
 		a.refuseFault(w, r, err)

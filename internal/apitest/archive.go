@@ -29,19 +29,6 @@ func (w *World) Place(ctx context.Context, user postbox.UserID, with postbox.Use
 	return p, nil
 }
 
-// PlaceOf implements api.Archive.
-func (w *World) PlaceOf(ctx context.Context, user postbox.UserID, id postbox.MessageID) (postbox.Place, postbox.Seq, error) {
-	if err := w.begin(ctx); err != nil {
-		return postbox.Place{}, 0, err
-	}
-	defer w.Unlock()
-	c, i := w.find(w.person(user).Name, id)
-	if c == nil {
-		return postbox.Place{}, 0, postbox.ErrNotFound
-	}
-	return postbox.Place{Conversation: c.ID, Room: c.Room}, c.Messages[i].Seq, nil
-}
-
 func (w *World) of(id postbox.ConversationID) *Conversation {
 	for _, c := range w.Talks {
 		if c.ID == id {
