@@ -10,7 +10,8 @@ const require = createRequire(import.meta.url);
 const document = JSON.parse(readFileSync(0, "utf8"));
 const schema = require(`@asyncapi/specs/schemas/${document.asyncapi}.json`);
 
-const ajv = new Ajv({ strict: false, allErrors: true, logger: false });
+// The schema brings the one that it is itself written in.
+const ajv = new Ajv({ strict: false, allErrors: true, logger: false, meta: false, validateSchema: false });
 addFormats(ajv);
 const validate = ajv.compile(schema);
 if (!validate(document)) {
