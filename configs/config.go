@@ -44,7 +44,7 @@ type Listen struct {
 	MQTTS string
 	HTTPS string
 	// Origins are the web origins, besides the server's own, whose pages may
-	// open a WebSocket: "https://chat.example.org".
+	// open a WebSocket and use the operations: "https://chat.example.org".
 	Origins []string
 }
 
@@ -107,6 +107,8 @@ type Limits struct {
 	SessionExpiry          time.Duration
 	DevicesPerUser         int
 	SubscriptionsPerDevice int
+	// StreamsPerUser counts event streams and requests that wait, over HTTP.
+	StreamsPerUser int
 
 	// The rates are per user and second; 0 switches one off.
 	PublishRate  int
@@ -192,6 +194,7 @@ func Default() Config {
 			SessionExpiry:          30 * day,
 			DevicesPerUser:         50,
 			SubscriptionsPerDevice: 100,
+			StreamsPerUser:         20,
 			PublishRate:            50,
 			PublishBurst:           500,
 			PacketRate:             100,

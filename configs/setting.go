@@ -88,6 +88,7 @@ func (c *Config) settings() []setting {
 		{key: "limits.session_expiry", value: duration(&limits.SessionExpiry, time.Minute, 3650*day)},
 		{key: "limits.devices_per_user", value: integer(&limits.DevicesPerUser, 1, 10_000)},
 		{key: "limits.subscriptions_per_device", value: integer(&limits.SubscriptionsPerDevice, 1, 10_000)},
+		{key: "limits.streams_per_user", value: integer(&limits.StreamsPerUser, 1, 10_000)},
 		{key: "limits.publish_rate", value: integer(&limits.PublishRate, 0, most)},
 		{key: "limits.publish_burst", value: integer(&limits.PublishBurst, 1, most)},
 		{key: "limits.packet_rate", value: integer(&limits.PacketRate, 0, most)},

@@ -32,18 +32,26 @@ type route struct{ pattern string }
 // each would be theirs to choose.
 const noRoute = "none"
 
-// count counts the requests of a mux by the pattern that they have matched.
-func (r *Requests) count(mux *http.ServeMux) http.Handler {
+// countAs names the route of a request that no mux has matched.
+func countAs(q *http.Request, pattern string) {
+	if at, counted := q.Context().Value(routeKey{}).(*route); counted {
+		at.pattern = pattern
+	}
+}
+
+// count counts requests by the pattern of a mux that they have matched, or as
+// countAs says.
+func (r *Requests) count(next http.Handler) http.Handler {
 	if r == nil {
-		return mux
+		return next
 	}
 	matched := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		defer func() {
 			if q.Pattern != "" {
-				q.Context().Value(routeKey{}).(*route).pattern = q.Pattern
+				countAs(q, q.Pattern)
 			}
 		}()
-		mux.ServeHTTP(w, q)
+		next.ServeHTTP(w, q)
 	})
 	counted := promhttp.InstrumentHandlerCounter(r.total, matched,
 		promhttp.WithLabelFromCtx("route", func(ctx context.Context) string { return ctx.Value(routeKey{}).(*route).pattern }))

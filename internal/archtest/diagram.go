@@ -45,6 +45,7 @@ var building = map[string]room{
 	"postbox/internal/bench/baremochi": {floor: 4},
 	"postbox/internal/embedpg":         {floor: 1},
 
+	"postbox/internal/apitest":  {floor: 4, proof: true},
 	"postbox/internal/archtest": {floor: 4, proof: true},
 	"postbox/internal/mqtttest": {floor: 4, proof: true},
 	"postbox/internal/pgtest":   {floor: 4, proof: true},
