@@ -190,12 +190,15 @@ func (w *walk) take(c postbox.ConversationID) func(*sql.Rows) error {
 // messageColumns are what a messageRow takes of a row d, with the body behind
 // them. Times are microseconds, zero for never: as text they would have to be
 // written and read.
-const messageColumns = `d.seq, d.sender_id, uuid_send(d.id),
-	       (date_part('epoch', d.sent_at) * 1000000)::bigint,
+const (
+	messageColumns = `d.seq, d.sender_id, uuid_send(d.id), ` + messageTimes + `, ` + messageTexts
+	messageTimes   = `
+	       coalesce((date_part('epoch', d.sent_at) * 1000000)::bigint, 0),
 	       coalesce((date_part('epoch', d.expires_at) * 1000000)::bigint, 0),
 	       coalesce((date_part('epoch', d.edited_at) * 1000000)::bigint, 0),
-	       coalesce((date_part('epoch', d.retracted_at) * 1000000)::bigint, 0),
-	       coalesce(d.content_type, ''), coalesce(d.ref, ''), coalesce(d.device, ''), coalesce(d.idempotency_key, '')`
+	       coalesce((date_part('epoch', d.retracted_at) * 1000000)::bigint, 0)`
+	messageTexts = `coalesce(d.content_type, ''), coalesce(d.ref, ''), coalesce(d.device, ''), coalesce(d.idempotency_key, '')`
+)
 
 // messageRow is a row of messageColumns.
 type messageRow struct {

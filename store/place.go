@@ -92,17 +92,11 @@ func (s *Store) roomPlace(ctx context.Context, user postbox.UserID, room postbox
 		 ORDER BY m.joined_seq`
 	p := postbox.Place{SelfID: user, Room: room}
 	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
-		var span postbox.Span
-		var in, open bool
-		if err := rows.Scan(&p.Conversation, &p.Self, &span.After, &span.UpTo, &in, &open); err != nil {
+		var stay membership
+		if err := rows.Scan(&p.Conversation, &p.Self, &stay.joined, &stay.left, &stay.in, &stay.open); err != nil {
 			return err
 		}
-		switch {
-		case in && open:
-			p.Spans = everything
-		case in || span.After < span.UpTo:
-			p.Spans = append(p.Spans, span)
-		}
+		p.Spans = stay.add(p.Spans)
 		return nil
 	}, user, room)
 	if err != nil {
@@ -112,6 +106,25 @@ func (s *Store) roomPlace(ctx context.Context, user postbox.UserID, room postbox
 		return postbox.Place{}, postbox.Errorf(postbox.CodeNotFound, "there is no room %s", room)
 	}
 	return p, nil
+}
+
+// membership is one stay of a user in a room.
+type membership struct {
+	joined, left postbox.Seq
+	in, open     bool // it lasts; the room's history is open to its members
+}
+
+// add adds what the user may read by it. Stays come in their order.
+func (m membership) add(spans []postbox.Span) []postbox.Span {
+	switch {
+	case m.in && m.open:
+		return everything
+	case m.in:
+		return append(spans, postbox.Span{After: m.joined})
+	case m.joined < m.left:
+		return append(spans, postbox.Span{After: m.joined, UpTo: m.left})
+	}
+	return spans
 }
 
 // errNoMessage does not say whether there is such a message elsewhere.
