@@ -22,6 +22,11 @@ const lastSeq = postbox.Seq(math.MaxInt64 - 1)
 // they are large, one at least. A bound that names a message which is not in it,
 // as far as the user may see, is ErrNotFound. It costs the same however much
 // lies before and behind.
+//
+// A page that was asked for by a time does not end between two messages of one
+// moment, as those of one commit are: whoever goes on by the time of its last one
+// would miss the others. It has fewer messages instead; or, when all are of one
+// moment, more than was asked for, up to 500.
 func (s *Store) Page(ctx context.Context, p postbox.Place, r postbox.PageRequest) (postbox.Page, error) {
 	w, err := s.walkOf(ctx, p, r)
 	if err != nil {
@@ -29,6 +34,11 @@ func (s *Store) Page(ctx context.Context, p postbox.Place, r postbox.PageRequest
 	}
 	if err := w.walk(ctx, s.archive, p); err != nil {
 		return postbox.Page{}, away("read history", err)
+	}
+	if byTime(r.Before) || byTime(r.After) || byTime(r.Around) {
+		if err := w.keepMoments(ctx, s.archive, p); err != nil {
+			return postbox.Page{}, away("read history", err)
+		}
 	}
 	page := postbox.Page{
 		Messages:  append(w.down.found, w.up.found...),
@@ -52,6 +62,7 @@ type direction struct {
 
 	found []*postbox.Message
 	more  bool
+	then  time.Time // when the first of those was sent
 }
 
 // walkOf translates a request.
@@ -93,6 +104,7 @@ func (s *Store) walkOf(ctx context.Context, p postbox.Place, r postbox.PageReque
 // divide gives each direction its stretches of what may be read, the nearest
 // first.
 func (w *walk) divide(p postbox.Place) {
+	w.down.spans, w.up.spans = nil, nil
 	if p.Conversation == 0 {
 		return
 	}
@@ -176,7 +188,9 @@ func (w *walk) take(c postbox.ConversationID) func(*sql.Rows) error {
 			d = &w.up
 		}
 		if !whole {
-			d.more = true
+			if !d.more {
+				d.more, d.then = true, timeOf(r.sent)
+			}
 			return nil
 		}
 		m := r.message(c)
