@@ -11,7 +11,8 @@ import (
 )
 
 // library is a database with much to read: the user's conversation with bob has
-// six of ten messages, lying between those of a hundred others as they came.
+// six of ten messages. They lie anywhere, as messages do of which each came among
+// thousands of other conversations' ones.
 type library struct {
 	t    testing.TB
 	s    *Store
@@ -44,7 +45,7 @@ func newLibrary(t testing.TB, n int) *library {
 		  FROM (SELECT i, hashint8(i) & 1023 AS h FROM generate_series(1, $1::bigint) AS i) r
 		  JOIN (SELECT *, row_number() OVER (ORDER BY id) - 1 AS n FROM postbox.conversations) c
 		    ON c.n = CASE WHEN h < 614 THEN 0 ELSE 1 + h % 100 END
-		 ORDER BY i`, n)
+		 ORDER BY hashint8(i)`, n)
 	if l.bob, err = s.Place(t.Context(), l.user, "bob", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +76,22 @@ type plan struct {
 
 func (p *plan) blocks() int { return p.Plan.Hit + p.Plan.Read }
 
-// explain runs a statement of the archive as the archive does, prepared.
-func (l *library) explain(statement string, args ...any) *plan {
+// explain runs a statement as the archive does, prepared and with one plan for
+// all values.
+func (l *library) explain(statement string, values string) *plan {
 	l.t.Helper()
+	conn, err := l.s.archive.db.Conn(l.t.Context())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, s := range []string{`DEALLOCATE ALL`, `PREPARE explained AS ` + statement} {
+		if _, err := conn.ExecContext(l.t.Context(), s); err != nil {
+			l.t.Fatal(err)
+		}
+	}
 	var text string
-	row := l.s.archive.db.QueryRowContext(l.t.Context(), "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)"+statement, args...)
+	row := conn.QueryRowContext(l.t.Context(), `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained (`+values+`)`)
 	if err := row.Scan(&text); err != nil {
 		l.t.Fatal(err)
 	}

@@ -99,13 +99,13 @@ func (s *Store) MarkRead(ctx context.Context, user postbox.UserID, p postbox.Pla
 	}
 	mark := `
 		WITH p AS MATERIALIZED (
-			SELECT $2::bigint AS id, max(m.seq) AS last
+			SELECT $2::bigint AS id, coalesce(max(m.seq), 0) AS last
 			  FROM unnest($4::bigint[], $5::bigint[]) AS s (after, up_to)
 			 CROSS JOIN LATERAL (SELECT m.seq FROM postbox.messages m
 			                      WHERE m.conversation_id = $2 AND m.seq > s.after AND m.seq <= s.up_to
 			                      ORDER BY m.seq DESC LIMIT 1) m),
 		was AS MATERIALIZED (
-			SELECT coalesce(k.read_seq, 0) AS kept, own.seq AS own, coalesce(least($3::bigint, p.last), 0) AS wanted
+			SELECT coalesce(k.read_seq, 0) AS kept, own.seq AS own, least($3::bigint, p.last) AS wanted
 			  FROM p
 			  LEFT JOIN postbox.positions k ON k.conversation_id = p.id AND k.user_id = $1
 			 CROSS JOIN ` + ownLast("$1", "coalesce(k.read_seq, 0)") + ` own),
