@@ -65,13 +65,6 @@ func (s *Store) nameUsers(ctx context.Context, wanted map[postbox.UserID]postbox
 	return away("look up names", err)
 }
 
-// nameUser is what one user is called; empty if there is no such user.
-func (s *Store) nameUser(ctx context.Context, id postbox.UserID) (postbox.User, error) {
-	wanted := map[postbox.UserID]postbox.User{id: ""}
-	err := s.nameUsers(ctx, wanted)
-	return wanted[id], err
-}
-
 // nameAuthors fills in From and To of messages, and the Room they are in.
 func (s *Store) nameAuthors(ctx context.Context, p postbox.Place, messages []*postbox.Message) error {
 	if p.Room == "" {
