@@ -101,6 +101,10 @@ mutants: ## show that the model test finds each fault of internal/proof/mutants 
 bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the environment
 	scripts/bench.sh
 
+.PHONY: bench-history
+bench-history: ## fill a database and read history over HTTP; MESSAGES, SECONDS in the environment
+	scripts/bench-history.sh
+
 .PHONY: clean
 clean: ## remove what was built and installed here; data stays
 	rm -rf bin internal/proof/js/node_modules internal/proof/postgres/node_modules internal/proof/postgres/between/node_modules

@@ -5,12 +5,24 @@ import "time"
 // Place is a conversation as one of those in it sees it.
 type Place struct {
 	Conversation ConversationID
-	With         User   // the other side of a direct conversation; else empty
+	Self         User   // who sees it
+	SelfID       UserID // the same
+	With         User   // the other side of a direct conversation, maybe Self; else empty
 	WithID       UserID // the same
 	Room         Room   // else empty
 	// Spans are what the user may read of it, in order: all of a direct
 	// conversation, of a room by membership.
 	Spans []Span
+}
+
+// Shows reports whether a message is among what the user may read.
+func (p Place) Shows(seq Seq) bool {
+	for _, s := range p.Spans {
+		if s.After < seq && (s.UpTo == 0 || seq <= s.UpTo) {
+			return true
+		}
+	}
+	return false
 }
 
 // Span is a stretch of a conversation: After < seq, and seq <= UpTo unless that
@@ -28,14 +40,17 @@ type Bound struct {
 
 // PageRequest asks for messages of one conversation: the latest; those before
 // or after a bound, which is excluded; those between both, from After on; or
-// those around one, which is included.
+// those around one, which is included. Around a time means around the first
+// message that is not older, or the last of all.
 type PageRequest struct {
 	Before, After, Around Bound
 	Limit                 int // at least 1
 }
 
 // Page is messages of one conversation, oldest first. They show their present
-// state.
+// state. HasBefore and HasAfter tell whether the conversation has messages
+// before the first and after the last of them; when there are none, before and
+// after the place that was asked for.
 type Page struct {
 	Messages            []*Message
 	HasBefore, HasAfter bool

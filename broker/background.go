@@ -23,6 +23,8 @@ func (e *Engine) watch(ctx context.Context) {
 			e.o.Replaced()
 		case store.ControlDisabled, store.ControlPassword:
 			e.hook.DisconnectUser(event.User, packets.ErrAdministrativeAction)
+		case store.ControlRevoked:
+			e.hook.DisconnectDevice(event.User, event.Subject, packets.ErrAdministrativeAction)
 		}
 	})
 	if err != nil {

@@ -36,7 +36,7 @@ func (r *router) Routes(ctx context.Context, keys []postbox.RouteKey) ([]postbox
 		if to != keys[i].Sender {
 			routes[i].Recipients = []postbox.UserID{to}
 		}
-		if f.Conversation.Valid {
+		if f.Conversation.Valid && f.Wrote {
 			routes[i].Conversation = postbox.ConversationID(f.Conversation.Int64)
 			continue
 		}

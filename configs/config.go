@@ -61,7 +61,8 @@ type Database struct {
 	// FetchURL is where missing programs of the embedded PostgreSQL are fetched
 	// from; empty means: nowhere.
 	FetchURL string
-	// PoolSize is the number of connections to PostgreSQL, at most.
+	// PoolSize is the number of connections to PostgreSQL, at most; for reading
+	// history there are as many again.
 	PoolSize int
 	// Lanes is the number of writers, each with one transaction at a time.
 	Lanes int

@@ -275,7 +275,7 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.leaveGate(true)
 	h.metrics.accepted.WithLabelValues(protocolOf(c.protocol)).Inc()
 	h.metrics.connect.Observe(time.Since(c.began).Seconds())
-	if h.registry.kickedSince(c.who.ID, c.began) {
+	if h.registry.kickedSince(c.key(), c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return
 	}

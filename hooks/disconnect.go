@@ -119,7 +119,14 @@ func (c *client) closeSession(ctx context.Context) {
 
 // DisconnectUser ends a user's connections with a reason.
 func (h *Hook) DisconnectUser(user postbox.UserID, code packets.Code) {
-	for _, c := range h.registry.kick(user) {
+	for _, c := range h.registry.kick(deviceKey{user: user}) {
+		c.disconnect(code)
+	}
+}
+
+// DisconnectDevice ends the connection of one of a user's devices with a reason.
+func (h *Hook) DisconnectDevice(user postbox.UserID, device string, code packets.Code) {
+	for _, c := range h.registry.kick(deviceKey{user: user, device: device}) {
 		c.disconnect(code)
 	}
 }

@@ -15,7 +15,7 @@ type registry struct {
 	mu      sync.Mutex // guards the fields below
 	devices map[deviceKey]*slot
 	users   map[postbox.UserID]map[*client]struct{}
-	kicked  map[postbox.UserID]time.Time
+	kicked  map[deviceKey]time.Time // with an empty device: all of the user's
 }
 
 type deviceKey struct {
@@ -33,7 +33,7 @@ type slot struct {
 func (r *registry) init() {
 	r.devices = make(map[deviceKey]*slot)
 	r.users = make(map[postbox.UserID]map[*client]struct{})
-	r.kicked = make(map[postbox.UserID]time.Time)
+	r.kicked = make(map[deviceKey]time.Time)
 }
 
 // enter waits for the device's gate and returns the client that is connected,
@@ -100,29 +100,32 @@ func (r *registry) vacate(c *client) {
 	}
 }
 
-// kick lists a user's clients, and lets those find out that are connecting.
-func (r *registry) kick(user postbox.UserID) []*client {
+// kick lists a user's clients, or one device's if it is not empty, and lets those
+// find out that are connecting.
+func (r *registry) kick(k deviceKey) []*client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for u, at := range r.kicked {
+	for other, at := range r.kicked {
 		if now.Sub(at) > time.Minute { // longer than a CONNECT takes
-			delete(r.kicked, u)
+			delete(r.kicked, other)
 		}
 	}
-	r.kicked[user] = now
+	r.kicked[k] = now
 	var all []*client
-	for c := range r.users[user] {
-		all = append(all, c)
+	for c := range r.users[k.user] {
+		if k.device == "" || c.key() == k {
+			all = append(all, c)
+		}
 	}
 	return all
 }
 
-// kickedSince reports whether a user was told to go since a moment.
-func (r *registry) kickedSince(user postbox.UserID, since time.Time) bool {
+// kickedSince reports whether a device was told to go since a moment.
+func (r *registry) kickedSince(k deviceKey, since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.kicked[user].After(since)
+	return r.kicked[k].After(since) || r.kicked[deviceKey{user: k.user}].After(since)
 }
 
 // remove takes a client whose connection has ended off its user's list.

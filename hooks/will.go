@@ -90,7 +90,7 @@ func (c *client) leaveWill(ctx context.Context) {
 	w, life := c.takeWill()
 	switch {
 	case w == nil:
-	case min(w.Delay, life) == 0 && !c.hook.registry.kickedSince(c.who.ID, c.began):
+	case min(w.Delay, life) == 0 && !c.hook.registry.kickedSince(c.key(), c.began):
 		c.hook.sendWill(*w)
 	default:
 		c.hook.noteWill(ctx, willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})

@@ -25,10 +25,12 @@ CREATE TABLE postbox.control (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     kind text NOT NULL,
     user_id bigint NOT NULL,
-    created_at timestamp with time zone NOT NULL DEFAULT now()
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    subject text NOT NULL DEFAULT ''::text
 );
 ALTER TABLE postbox.control ADD CONSTRAINT control_pkey PRIMARY KEY (id);
 COMMENT ON TABLE postbox.control IS 'What other processes tell the servers: disabled, password, revoked … with NOTIFY postbox_control.';
+COMMENT ON COLUMN postbox.control.subject IS 'What of the user it is about: the client id of a revoked device, the name of who was blocked.';
 
 CREATE TABLE postbox.conversations (
     id bigint NOT NULL DEFAULT nextval('postbox.log_id'::regclass),
@@ -40,7 +42,9 @@ CREATE TABLE postbox.conversations (
     history text NOT NULL DEFAULT 'all'::text,
     members bigint NOT NULL DEFAULT 0,
     created_at timestamp with time zone NOT NULL DEFAULT now(),
-    deleted_at timestamp with time zone
+    deleted_at timestamp with time zone,
+    low_wrote boolean NOT NULL DEFAULT false,
+    high_wrote boolean NOT NULL DEFAULT false
 );
 ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_history_known CHECK ((history = ANY (ARRAY['all'::text, 'joined'::text])));
 ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_kind CHECK ((((room IS NULL) AND (user_low IS NOT NULL) AND (user_high IS NOT NULL) AND (user_low <= user_high)) OR ((room IS NOT NULL) AND (user_low IS NULL) AND (user_high IS NULL))));
@@ -52,6 +56,8 @@ ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_user_low_fkey FOR
 CREATE INDEX conversations_user_high ON postbox.conversations USING btree (user_high) WHERE (room IS NULL);
 COMMENT ON TABLE postbox.conversations IS 'A pair of users (low id, high id; the same twice for notes to oneself), or a room.';
 COMMENT ON COLUMN postbox.conversations.members IS 'Version of a room''s membership: grows with each change, under the lock of its log.';
+COMMENT ON COLUMN postbox.conversations.low_wrote IS 'user_low has written in it, or was about to: set when a server first learns where their messages go.';
+COMMENT ON COLUMN postbox.conversations.high_wrote IS 'The same of user_high.';
 
 CREATE TABLE postbox.devices (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

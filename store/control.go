@@ -22,6 +22,13 @@ const (
 	ControlEnabled  ControlKind = "enabled"
 	ControlPassword ControlKind = "password"
 	ControlEpoch    ControlKind = "epoch" // a new one has begun; of no user
+	// ControlRevoked is of a device, which is the subject.
+	ControlRevoked ControlKind = "revoked"
+	// ControlBlocked and ControlUnblocked are of who blocks; the subject is the
+	// name of who is blocked.
+	ControlBlocked   ControlKind = "blocked"
+	ControlUnblocked ControlKind = "unblocked"
+	ControlProfile   ControlKind = "profile" // receipts, accept or the display name
 )
 
 // ControlEvent is one line of that table.
@@ -29,6 +36,8 @@ type ControlEvent struct {
 	ID   int64          `db:"id"`
 	Kind ControlKind    `db:"kind"`
 	User postbox.UserID `db:"user_id"`
+	// Subject is what of the user it is about, by kind; else empty.
+	Subject string `db:"subject"`
 }
 
 const controlChannel = "postbox_control"
@@ -41,9 +50,34 @@ const controlPoll = 5 * time.Second
 // in another order than that of their ids.
 const controlOverlap = 100
 
-func tell(ctx context.Context, tx *sqlx.Tx, kind ControlKind, user postbox.UserID) error {
-	const leave = `INSERT INTO postbox.control (kind, user_id) VALUES ($1, $2)`
-	if _, err := tx.ExecContext(ctx, leave, kind, user); err != nil {
+// word is what is left for the servers.
+type word struct {
+	kind    ControlKind
+	user    postbox.UserID
+	subject string
+}
+
+// withWord changes something and leaves word of it, in one transaction. change
+// reports whether it changed anything, and may complete w.
+func (s *Store) withWord(ctx context.Context, doing string, w *word, change func(*sqlx.Tx) (bool, error)) error {
+	tx, err := s.db.BeginTxx(ctx, nil)
+	if err != nil {
+		return away(doing, err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	changed, err := change(tx)
+	if err != nil || !changed {
+		return away(doing, err)
+	}
+	if err := tell(ctx, tx, *w); err != nil {
+		return err
+	}
+	return away(doing, tx.Commit())
+}
+
+func tell(ctx context.Context, tx *sqlx.Tx, w word) error {
+	const leave = `INSERT INTO postbox.control (kind, user_id, subject) VALUES ($1, $2, $3)`
+	if _, err := tx.ExecContext(ctx, leave, w.kind, w.user, w.subject); err != nil {
 		return away("leave word for the servers", err)
 	}
 	_, err := tx.ExecContext(ctx, `SELECT pg_notify($1, '')`, controlChannel)
@@ -118,7 +152,7 @@ func (w *ControlWatch) Run(ctx context.Context, handle func(ControlEvent)) error
 func (s *Store) controlAfter(ctx context.Context, after int64) ([]ControlEvent, error) {
 	var events []ControlEvent
 	const read = `
-		SELECT id, kind, user_id FROM postbox.control
+		SELECT id, kind, user_id, subject FROM postbox.control
 		 WHERE id > greatest($1, (SELECT max(id) FROM postbox.control) - 10000) ORDER BY id`
 	err := s.db.SelectContext(ctx, &events, read, after)
 	return events, away("read control events", err)

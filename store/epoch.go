@@ -69,7 +69,7 @@ func (s *Store) NewEpoch(ctx context.Context) (postbox.Epoch, error) {
 	if _, err := tx.ExecContext(ctx, beginEpoch, epoch); err != nil {
 		return "", away("begin an epoch", err)
 	}
-	if err := tell(ctx, tx, ControlEpoch, 0); err != nil {
+	if err := tell(ctx, tx, word{kind: ControlEpoch}); err != nil {
 		return "", err
 	}
 	return epoch, away("begin an epoch", tx.Commit())

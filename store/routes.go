@@ -17,6 +17,7 @@ type Recipient struct {
 	Blocked      bool          `db:"blocked"` // the recipient has blocked the sender
 	Accept       string        `db:"accept"`
 	Known        bool          `db:"known"` // the recipient has written to the sender
+	Wrote        bool          `db:"wrote"` // the sender has written to the recipient, or was about to
 }
 
 // Recipients looks up who senders write to, one for each key in order. A
@@ -31,8 +32,8 @@ func (s *Store) Recipients(ctx context.Context, keys []postbox.RouteKey) ([]Reci
 		SELECT c.id AS conversation_id, r.id AS user_id, r.erased_at IS NOT NULL AS erased,
 		       coalesce(r.accept, '') AS accept,
 		       EXISTS (SELECT 1 FROM postbox.blocks b WHERE b.user_id = r.id AND b.blocked_id = u.sender_id) AS blocked,
-		       coalesce(r.accept = 'known' AND EXISTS (
-		           SELECT 1 FROM postbox.messages m WHERE m.conversation_id = c.id AND m.sender_id = r.id), false) AS known
+		       coalesce(CASE WHEN c.user_low = r.id THEN c.low_wrote ELSE c.high_wrote END, false) AS known,
+		       coalesce(CASE WHEN c.user_low = u.sender_id THEN c.low_wrote ELSE c.high_wrote END, false) AS wrote
 		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, name, ord)
 		  LEFT JOIN postbox.users r ON r.name = u.name
 		  LEFT JOIN postbox.conversations c
@@ -44,15 +45,16 @@ func (s *Store) Recipients(ctx context.Context, keys []postbox.RouteKey) ([]Reci
 	return found, away("look up recipients", err)
 }
 
-// Pair is two users of a direct conversation, in either order.
+// Pair is the two users of a direct conversation: one is about to write to the
+// other.
 type Pair [2]postbox.UserID
 
-// MakeConversations makes the direct conversations that do not exist yet and
-// returns the number of each, in order.
+// MakeConversations makes the direct conversations that do not exist yet, notes
+// in all who writes in them, and returns the number of each, in order.
 func (s *Store) MakeConversations(ctx context.Context, pairs []Pair) ([]postbox.ConversationID, error) {
-	low, high := make([]int64, len(pairs)), make([]int64, len(pairs))
+	low, high, writers := make([]int64, len(pairs)), make([]int64, len(pairs)), make([]int64, len(pairs))
 	for i, p := range pairs {
-		low[i], high[i] = int64(min(p[0], p[1])), int64(max(p[0], p[1]))
+		low[i], high[i], writers[i] = int64(min(p[0], p[1])), int64(max(p[0], p[1])), int64(p[0])
 	}
 	// Sorted, so that two servers that make the same ones do not wait for each
 	// other in a ring.
@@ -65,6 +67,19 @@ func (s *Store) MakeConversations(ctx context.Context, pairs []Pair) ([]postbox.
 		INSERT INTO postbox.logs (id) SELECT id FROM made`
 	if _, err := s.db.ExecContext(ctx, add, pq.Array(low), pq.Array(high)); err != nil {
 		return nil, away("make conversations", err)
+	}
+	const note = `
+		WITH new AS (
+			SELECT c.id, u.low_writes, u.high_writes
+			  FROM (SELECT low, high, bool_or(low = writer) AS low_writes, bool_or(high = writer) AS high_writes
+			          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (low, high, writer) GROUP BY low, high) u
+			  JOIN postbox.conversations c ON c.user_low = u.low AND c.user_high = u.high
+			 WHERE low_writes AND NOT low_wrote OR high_writes AND NOT high_wrote
+			 ORDER BY c.id FOR NO KEY UPDATE OF c)
+		UPDATE postbox.conversations c SET low_wrote = low_wrote OR low_writes, high_wrote = high_wrote OR high_writes
+		  FROM new WHERE c.id = new.id`
+	if _, err := s.db.ExecContext(ctx, note, pq.Array(low), pq.Array(high), pq.Array(writers)); err != nil {
+		return nil, away("note who writes", err)
 	}
 	const look = `
 		SELECT c.id

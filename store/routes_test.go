@@ -93,13 +93,13 @@ func TestRecipients(t *testing.T) {
 	user := func(u postbox.User) sql.NullInt64 { return id(int64(w.ids[u])) }
 	in := func(p *postbox.Publish) sql.NullInt64 { return id(int64(p.Message.Conversation)) }
 	want := []store.Recipient{
-		{Conversation: in(ab), User: user("bob"), Accept: "everyone"},
+		{Conversation: in(ab), User: user("bob"), Accept: "everyone", Wrote: true},
 		{Conversation: in(known), User: user("carol"), Accept: "known", Known: true},
-		{Conversation: in(stranger), User: user("dave"), Accept: "known"}, // alice has written to dave, dave not to alice
+		{Conversation: in(stranger), User: user("dave"), Accept: "known", Wrote: true}, // alice has written to dave, dave not to alice
 		{User: user("erin"), Accept: "everyone", Blocked: true},
 		{User: user("gone"), Accept: "nobody", Erased: true},
-		{Conversation: in(toSelf), User: user("alice"), Accept: "everyone"},
-		{Conversation: in(ab), User: user("bob"), Accept: "everyone"},
+		{Conversation: in(toSelf), User: user("alice"), Accept: "everyone", Known: true, Wrote: true},
+		{Conversation: in(ab), User: user("bob"), Accept: "everyone", Wrote: true},
 	}
 	var keys []postbox.RouteKey
 	for _, to := range []postbox.User{"bob", "carol", "dave", "erin", "gone", "alice", "bob"} {

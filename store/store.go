@@ -9,6 +9,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -21,7 +22,7 @@ import (
 // Options of Open.
 type Options struct {
 	URL      string // postgres://… or key=value form
-	PoolSize int    // connections besides those of the lanes; 10 if zero
+	PoolSize int    // connections besides those of the lanes, and as many for the archive; 10 if zero
 	// Replaced is called, maybe often, when behind the URL there is another
 	// database than before: see Epoch. It must not block. May be nil.
 	Replaced func()
@@ -31,6 +32,7 @@ type Options struct {
 // goroutine.
 type Store struct {
 	db      *sqlx.DB
+	archive *archive
 	options Options
 	lineage *lineage
 }
@@ -71,14 +73,24 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	db.SetMaxOpenConns(o.PoolSize)
-	db.SetMaxIdleConns(o.PoolSize)
-	db.SetConnMaxIdleTime(5 * time.Minute)
-	return &Store{db: db, options: o, lineage: l}, nil
+	s := &Store{db: db, options: o, lineage: l}
+	s.bound(db)
+	if s.archive, err = openArchive(s); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
-// Close ends all connections of the pool.
-func (s *Store) Close() error { return s.db.Close() }
+// bound gives a pool the size that was asked for.
+func (s *Store) bound(db *sqlx.DB) {
+	db.SetMaxOpenConns(s.options.PoolSize)
+	db.SetMaxIdleConns(s.options.PoolSize)
+	db.SetConnMaxIdleTime(5 * time.Minute)
+}
+
+// Close ends all connections of the pools.
+func (s *Store) Close() error { return errors.Join(s.archive.close(), s.db.Close()) }
 
 // DB is the pool itself.
 func (s *Store) DB() *sqlx.DB { return s.db }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 
 	"postbox"
@@ -106,23 +107,15 @@ func (s *Store) SetDisabled(ctx context.Context, name postbox.User, disabled boo
 // changeUser runs a statement that returns the user's id, and leaves word for
 // the servers, in one transaction.
 func (s *Store) changeUser(ctx context.Context, doing string, name postbox.User, kind ControlKind, statement string, args ...any) error {
-	tx, err := s.db.BeginTxx(ctx, nil)
-	if err != nil {
-		return away(doing, err)
-	}
-	defer func() { _ = tx.Rollback() }()
-	var id postbox.UserID
-	err = tx.GetContext(ctx, &id, statement, args...)
+	w := word{kind: kind}
+	err := s.withWord(ctx, doing, &w, func(tx *sqlx.Tx) (bool, error) {
+		err := tx.GetContext(ctx, &w.user, statement, args...)
+		return true, err
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		return errNoUser(name)
 	}
-	if err != nil {
-		return away(doing, err)
-	}
-	if err := tell(ctx, tx, kind, id); err != nil {
-		return err
-	}
-	return away(doing, tx.Commit())
+	return err
 }
 
 func errNoUser(name postbox.User) error {

@@ -17,6 +17,7 @@ import (
 // benchCmd groups the measurements.
 type benchCmd struct {
 	Send    benchSendCmd    `cmd:"" help:"Measure how fast an MQTT broker acknowledges and delivers, and what it loses."`
+	History benchHistoryCmd `cmd:"" help:"Fill a database and measure how fast history is read."`
 	Compare benchCompareCmd `cmd:"" help:"Measure several brokers in turn and print the ratios."`
 }
 

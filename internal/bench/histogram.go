@@ -30,6 +30,15 @@ func (h *histogram) record(ns int64) {
 	h.max = max(h.max, value)
 }
 
+// add counts what another histogram has counted.
+func (h *histogram) add(other *histogram) {
+	for bucket, count := range other.counts {
+		h.counts[bucket] += count
+	}
+	h.total += other.total
+	h.max = max(h.max, other.max)
+}
+
 // bucketOf is exact below subBuckets, then keeps the leading subBucketBits+1
 // bits of the value.
 func bucketOf(value uint64) int {

@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"sync"
+
+	"github.com/lib/pq"
+
+	"postbox"
+)
+
+// maxNames bounds what is remembered of names; beyond it the memory starts anew.
+const maxNames = 100_000
+
+// names remembers what users are called. A name never changes and is never
+// given again, not even when its user is erased.
+type names struct {
+	mu    sync.Mutex // guards known
+	known map[postbox.UserID]postbox.User
+}
+
+func (n *names) learn(id postbox.UserID, name postbox.User) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil || len(n.known) >= maxNames {
+		n.known = make(map[postbox.UserID]postbox.User)
+	}
+	n.known[id] = name
+}
+
+// fill gives each key of wanted its name, and returns those that it does not
+// know.
+func (n *names) fill(wanted map[postbox.UserID]postbox.User) (missing []int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id := range wanted {
+		name, known := n.known[id]
+		if wanted[id] = name; !known {
+			missing = append(missing, int64(id))
+		}
+	}
+	return missing
+}
+
+// nameUsers gives each key of wanted its name.
+func (s *Store) nameUsers(ctx context.Context, wanted map[postbox.UserID]postbox.User) error {
+	missing := s.archive.names.fill(wanted)
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	const look = `SELECT u.id, u.name FROM unnest($1::bigint[]) AS w (id) JOIN postbox.users u ON u.id = w.id`
+	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
+		var id postbox.UserID
+		var name postbox.User
+		if err := rows.Scan(&id, &name); err != nil {
+			return err
+		}
+		wanted[id] = name
+		s.archive.names.learn(id, name)
+		return nil
+	}, pq.Array(missing))
+	return away("look up names", err)
+}
+
+// nameAuthors fills in From and To of messages, and the Room they are in.
+func (s *Store) nameAuthors(ctx context.Context, p postbox.Place, messages []*postbox.Message) error {
+	if p.Room == "" {
+		for _, m := range messages {
+			m.From, m.To = p.Self, p.With
+			if m.Sender != p.SelfID {
+				m.From, m.To = p.With, p.Self
+			}
+		}
+		return nil
+	}
+	authors := make(map[postbox.UserID]postbox.User)
+	for _, m := range messages {
+		authors[m.Sender] = ""
+	}
+	if err := s.nameUsers(ctx, authors); err != nil {
+		return err
+	}
+	for _, m := range messages {
+		m.From, m.Room = authors[m.Sender], p.Room
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+
+	"postbox"
+)
+
+// maxPlaces bounds what is remembered of places; beyond it the memory starts
+// anew.
+const maxPlaces = 100_000
+
+// places remembers where direct conversations are: that never changes. What a
+// user may read of a room does, and is looked up each time.
+type places struct {
+	mu    sync.Mutex // guards known
+	known map[placeKey]postbox.Place
+}
+
+type placeKey struct {
+	user postbox.UserID
+	with postbox.User
+}
+
+func (p *places) find(k placeKey) (postbox.Place, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	place, ok := p.known[k]
+	return place, ok
+}
+
+func (p *places) learn(k placeKey, place postbox.Place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil || len(p.known) >= maxPlaces {
+		p.known = make(map[placeKey]postbox.Place)
+	}
+	p.known[k] = place
+}
+
+// everything is what the two users of a direct conversation may read of it. It
+// is shared by all places and never written to.
+var everything = []postbox.Span{{}}
+
+// Place finds a conversation of the user: with another user, or a room; one of
+// the names is empty. It is ErrNotFound if there is no such user or room that
+// the user may see: of a room nobody sees anything who was never in it. Somebody
+// who was erased has only the conversations that there are.
+func (s *Store) Place(ctx context.Context, user postbox.UserID, with postbox.User, room postbox.Room) (postbox.Place, error) {
+	if room != "" {
+		return s.roomPlace(ctx, user, room)
+	}
+	k := placeKey{user, with}
+	if p, ok := s.archive.places.find(k); ok {
+		return p, nil
+	}
+	const look = `
+		SELECT me.name, o.id, o.erased_at IS NOT NULL, coalesce(c.id, 0)
+		  FROM postbox.users me
+		  JOIN postbox.users o ON o.name = $2
+		  LEFT JOIN postbox.conversations c ON c.user_low = least(me.id, o.id) AND c.user_high = greatest(me.id, o.id)
+		 WHERE me.id = $1`
+	p := postbox.Place{SelfID: user, With: with, Spans: everything}
+	erased := false
+	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
+		return rows.Scan(&p.Self, &p.WithID, &erased, &p.Conversation)
+	}, user, with)
+	switch {
+	case err != nil:
+		return postbox.Place{}, away("find a conversation", err)
+	case p.WithID == 0 || erased && p.Conversation == 0:
+		return postbox.Place{}, errNoUser(with)
+	case p.Conversation != 0:
+		s.archive.places.learn(k, p)
+	}
+	return p, nil
+}
+
+// roomPlace finds a room of the user: what they may read are the stretches of
+// their membership, or all while they are in a room whose history is open to its
+// members.
+func (s *Store) roomPlace(ctx context.Context, user postbox.UserID, room postbox.Room) (postbox.Place, error) {
+	const look = `
+		SELECT c.id, u.name, m.joined_seq, coalesce(m.left_seq, 0), m.left_seq IS NULL, c.history = 'all'
+		  FROM postbox.conversations c
+		  JOIN postbox.memberships m ON m.conversation_id = c.id AND m.user_id = $1
+		  JOIN postbox.users u ON u.id = m.user_id
+		 WHERE c.room = $2 AND c.deleted_at IS NULL
+		 ORDER BY m.joined_seq`
+	p := postbox.Place{SelfID: user, Room: room}
+	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
+		var stay membership
+		if err := rows.Scan(&p.Conversation, &p.Self, &stay.joined, &stay.left, &stay.in, &stay.open); err != nil {
+			return err
+		}
+		p.Spans = stay.add(p.Spans)
+		return nil
+	}, user, room)
+	if err != nil {
+		return postbox.Place{}, away("find a room", err)
+	}
+	if p.Conversation == 0 {
+		return postbox.Place{}, postbox.Errorf(postbox.CodeNotFound, "there is no room %s", room)
+	}
+	return p, nil
+}
+
+// membership is one stay of a user in a room.
+type membership struct {
+	joined, left postbox.Seq
+	in, open     bool // it lasts; the room's history is open to its members
+}
+
+// add adds what the user may read by it. Stays come in their order.
+func (m membership) add(spans []postbox.Span) []postbox.Span {
+	switch {
+	case m.in && m.open:
+		return everything
+	case m.in:
+		return append(spans, postbox.Span{After: m.joined})
+	case m.joined < m.left:
+		return append(spans, postbox.Span{After: m.joined, UpTo: m.left})
+	}
+	return spans
+}
+
+// errNoMessage does not say whether there is such a message elsewhere.
+func errNoMessage(id postbox.MessageID) error {
+	return postbox.Errorf(postbox.CodeNotFound, "there is no message %s", id)
+}
+
+// PlaceOf finds the conversation and the position of a message that the user
+// may see; else it is ErrNotFound.
+func (s *Store) PlaceOf(ctx context.Context, user postbox.UserID, id postbox.MessageID) (postbox.Place, postbox.Seq, error) {
+	const look = `
+		SELECT m.conversation_id, m.seq, coalesce(c.user_low, 0), coalesce(c.user_high, 0), coalesce(c.room, '')
+		  FROM postbox.messages m JOIN postbox.conversations c ON c.id = m.conversation_id
+		 WHERE m.id = $1`
+	p := postbox.Place{SelfID: user, Spans: everything}
+	var seq postbox.Seq
+	var low, high postbox.UserID
+	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
+		return rows.Scan(&p.Conversation, &seq, &low, &high, &p.Room)
+	}, id.String())
+	switch {
+	case err != nil:
+		return postbox.Place{}, 0, away("find a message", err)
+	case p.Room != "":
+		p, err = s.roomPlace(ctx, user, p.Room)
+		if errors.Is(err, postbox.ErrNotFound) || err == nil && !p.Shows(seq) {
+			err = errNoMessage(id)
+		}
+	case seq == 0 || user != low && user != high:
+		err = errNoMessage(id)
+	default:
+		if p.WithID = low; user == low {
+			p.WithID = high
+		}
+		names := map[postbox.UserID]postbox.User{user: "", p.WithID: ""}
+		err = s.nameUsers(ctx, names)
+		p.Self, p.With = names[user], names[p.WithID]
+	}
+	if err != nil {
+		return postbox.Place{}, 0, err
+	}
+	return p, seq, nil
+}
