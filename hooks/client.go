@@ -38,6 +38,9 @@ type client struct {
 
 	left *inbox.Start // where a subscription was that was given up
 
+	errands errands // what publishes wait for, with those behind them
+	reads   errands // requests that only read: nothing waits for them
+
 	acks     []byte
 	counted  int               // drafts settled since the last Flush
 	answered postbox.MessageID // by the acks

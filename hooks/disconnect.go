@@ -125,3 +125,7 @@ func (h *Hook) DisconnectAll(code packets.Code) {
 
 // Connected is how many clients are connected.
 func (h *Hook) Connected() int { return len(h.registry.all()) }
+
+// Finish waits for what connections have left to be done, after Hurry(0) and
+// after their ends.
+func (h *Hook) Finish() { h.work.Wait() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -100,8 +101,13 @@ type Options struct {
 	LaneOf  func(postbox.UserID) Lane
 	Epoch   postbox.Epoch
 	Lineage Lineage
-	Limits  Limits
-	Logger  *slog.Logger
+	// Operations answers what is published to api/v1/…
+	Operations Operations
+	// MayAsk counts a request of a user against the rate, and reports whether
+	// there is room for it; nil: always.
+	MayAsk func(postbox.UserID) bool
+	Limits Limits
+	Logger *slog.Logger
 }
 
 // Hook is the Mochi hook. Add it with Server.AddHook; it must be the only hook
@@ -110,9 +116,11 @@ type Hook struct {
 	mqtt.HookBase
 	o        Options
 	server   *mqtt.Server
+	local    *mqtt.Client // who publishes what the server itself has to say
 	registry registry
 	limiters limiters
 	wills    wills
+	work     sync.WaitGroup // goroutines that run errands
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
@@ -124,7 +132,7 @@ func New(server *mqtt.Server, o Options) (*Hook, error) {
 	if err := checkServer(server); err != nil {
 		return nil, err
 	}
-	h := &Hook{o: o, server: server}
+	h := &Hook{o: o, server: server, local: newLocal(server)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst

@@ -19,19 +19,24 @@ func (c *client) publish(pk packets.Packet) {
 		return // after one that was dropped: the order would be another
 	}
 	topic, err := postbox.ParseTopic(pk.TopicName)
-	if err == nil && topic.Kind != postbox.KindInbox {
-		err = errNotStored(pk.TopicName)
-	}
 	var d *inbox.Draft
-	if err != nil {
+	var errand func() // what has to be done before the draft is settled
+	switch {
+	case err != nil:
 		d = c.refused(pk, err)
-	} else {
+	case topic.Kind == postbox.KindAPI:
+		d, errand = c.request(pk, topic.Operation)
+	case topic.Kind != postbox.KindInbox:
+		d = c.refused(pk, errNotStored(pk.TopicName))
+	default:
 		d = c.draft(pk, topic)
 	}
-	d.Origin = c
+	if d.Origin == nil {
+		d.Origin = c
+	}
 	if pk.FixedHeader.Qos > 0 {
 		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
-		if pk.FixedHeader.Qos == 2 {
+		if pk.FixedHeader.Qos == 2 && d.Action == inbox.Append {
 			d.Device = c.session.Device
 		}
 		if !c.recognise(d, pk.FixedHeader.Dup) {
@@ -39,10 +44,12 @@ func (c *client) publish(pk packets.Packet) {
 			return
 		}
 	}
-	if d.Refusal == nil && !d.Duplicate {
+	if again := d.Duplicate || d.Earlier != nil; again {
+		errand = nil
+	} else if d.Refusal == nil && d.Action == inbox.Append {
 		c.throttle()
 	}
-	c.submit(d)
+	c.submit(d, errand)
 }
 
 // draft makes the draft of a message, or of its refusal.
@@ -107,10 +114,11 @@ func (c *client) refused(pk packets.Packet, err error) *inbox.Draft {
 
 // submit queues a draft, once the connection has room for it. MQTT 5 clients
 // were told how much that is and may not exceed it; others are read no further.
-func (c *client) submit(d *inbox.Draft) {
+// A draft with an errand, and all behind it, wait until that is done.
+func (c *client) submit(d *inbox.Draft, errand func()) {
 	limit := c.hook.o.Limits.Inflight
 	c.mu.Lock()
-	publish := d.Action == inbox.Append && d.Publish.QoS > 0
+	publish := d.Action != inbox.Release && d.Publish.QoS > 0
 	if c.v5 && publish && c.pending >= limit {
 		c.mu.Unlock()
 		c.disconnect(packets.ErrReceiveMaximum)
@@ -127,7 +135,15 @@ func (c *client) submit(d *inbox.Draft) {
 		c.pending++
 	}
 	c.mu.Unlock()
+	if !c.errands.put(c.hook, d, errand, c.give) {
+		c.give(d)
+	}
+}
+
+// give hands a draft to the lane.
+func (c *client) give(d *inbox.Draft) {
 	if err := c.lane.Submit(d); err != nil {
+		publish := d.Action != inbox.Release && d.Publish.QoS > 0
 		c.mu.Lock()
 		c.inflight--
 		if publish {
@@ -149,5 +165,5 @@ func newMessageID() postbox.MessageID {
 }
 
 func errNotStored(topic string) error {
-	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user}", topic)
+	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user} or api/v1/{operation}", topic)
 }

@@ -67,7 +67,7 @@ func (c *client) release(packetID uint16) {
 	c.sent.close(packetID)
 	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
 	d.Publish.PacketID, d.Publish.QoS = packetID, 2
-	c.submit(d)
+	c.submit(d, nil)
 }
 
 // readDisconnect forgets the will, unless the client still wants it or has made

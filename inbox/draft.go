@@ -30,6 +30,8 @@ const (
 	Release
 	// Amend stores an edit, a retraction or a read marker.
 	Amend
+	// Pass stores nothing: it is settled in its turn.
+	Pass
 )
 
 // Draft is one request of a connection on its way through a lane. After Submit
