@@ -51,6 +51,13 @@ func AppendMessage(dst []byte, m *Message, own bool, now time.Time) []byte {
 	return append(appendMessage(append(dst, '{'), &e, View{Now: now}), '}')
 }
 
+// AppendMessageTooLarge is AppendMessage without the body: size, in bytes, is
+// how large all would be.
+func AppendMessageTooLarge(dst []byte, m *Message, own bool, now time.Time, size int) []byte {
+	e := Entry{Message: m, Own: own}
+	return append(appendMessage(append(dst, '{'), &e, View{Now: now, TooLarge: size}), '}')
+}
+
 func appendMessage(dst []byte, e *Entry, v View) []byte {
 	m := e.Message
 	dst = append(dst, `"id":"`...)

@@ -6,12 +6,22 @@ import (
 	"postbox"
 )
 
-// Caller is who asks: an authenticated user.
+// Caller is who asks, an authenticated user, and how.
 type Caller struct {
 	ID     postbox.UserID
 	Name   postbox.User
 	Device string // the MQTT client id; empty over HTTP
 	Admin  bool
+
+	// Edge is where the request came in: EdgeHTTP or EdgeMQTT.
+	Edge Edge
+	// MaxReply is the most bytes of the reply; zero: no bound. A list is cut to
+	// what fits, and says that there is more.
+	MaxReply int
+	// RequestID is under what a fault is logged.
+	RequestID string
+	// Key is an idempotency key that came beside the request; nil: none.
+	Key *string
 }
 
 // Writer appends to the logs. Both methods return when the database has
@@ -57,6 +67,9 @@ type Inbox interface {
 	// PositionSince translates a position of an earlier epoch into the numbers of
 	// the one in force; false: it is of no epoch of this database.
 	PositionSince(ctx context.Context, user postbox.UserID, p postbox.Position) (postbox.InboxSeq, bool, error)
+	// Ahead is told that a client knows of more entries of the epoch in force
+	// than there are.
+	Ahead(ctx context.Context)
 	// Await returns when the user's inbox has an entry after `after`, or ctx ends.
 	Await(ctx context.Context, user postbox.UserID, after postbox.InboxSeq) error
 }
@@ -86,4 +99,19 @@ type Devices interface {
 // may see.
 type Presence interface {
 	Presence(ctx context.Context, user postbox.UserID, names []postbox.User) ([]postbox.PresenceState, error)
+}
+
+// Unannounced is a read marker whose entry is not in any inbox yet.
+type Unannounced struct {
+	User  postbox.UserID
+	Name  postbox.User
+	Place postbox.Place // Spans are not needed
+	Seq   postbox.Seq
+	Quiet bool // for the reader's own devices only
+}
+
+// Markers knows the read markers that were moved and not announced.
+type Markers interface {
+	// Unannounced lists at most limit of them.
+	Unannounced(ctx context.Context, limit int) ([]Unannounced, error)
 }
