@@ -33,7 +33,9 @@ type client struct {
 
 	began    time.Time // of the CONNECT
 	since    *postbox.Position
-	starting bool // a subscription waits for its SUBACK
+	arrived  bool     // counted as present
+	starting bool     // a subscription waits for its SUBACK
+	unseen   []string // presence filters whose present state does
 	sent     sentRecords
 
 	left *inbox.Start // where a subscription was that was given up
@@ -53,6 +55,7 @@ type client struct {
 	life     time.Duration
 	inbox    *inboxSubscription
 	filters  map[string]bool
+	watches  map[string]watch // presence filters
 	will     *store.Will
 	ends     *time.Timer
 	entered  *slot // the gate that is still held

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -32,6 +33,7 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	_ = h.server.SendConnack(cl, connackCode(refusal, pk.ProtocolVersion == 5), false, nil)
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
+		c.dropWatches()
 		ctx, cancel := h.within(endTimeout)
 		defer cancel()
 		c.dropWill(ctx)
@@ -173,10 +175,14 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 	c.sent.known.upTo = c.session.Known
 	for _, sub := range c.session.Subscriptions {
 		c.filters[sub.Filter] = true
-		if sub.Filter == c.inboxFilter() {
+		switch {
+		case sub.Filter == c.inboxFilter():
 			if err := c.subscribeInbox(ctx, sub, c.returnAt()); err != nil {
 				return err
 			}
+		case strings.HasPrefix(sub.Filter, "presence/"):
+			// A session resumes with the state as it is now.
+			c.noteWatch(packets.Subscription{Filter: sub.Filter, Identifier: sub.Identifier})
 		}
 	}
 	return nil
@@ -230,6 +236,8 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	cl.Properties.Clean = true
 	cl.Properties.Props.SessionExpiryInterval = 0
 	c.leaveGate(true)
+	c.arrived = true
+	h.Arrived(c.who.ID, c.who.Name)
 	if h.registry.kickedSince(c.who.ID, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return
@@ -240,4 +248,5 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if sub != nil {
 		sub.Resume()
 	}
+	c.showPresent()
 }

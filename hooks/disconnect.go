@@ -65,6 +65,10 @@ func (h *Hook) Ended(conn *Conn) {
 	c.closeSession(ctx)
 	c.leaveGate(false)
 	h.registry.remove(c)
+	c.dropWatches()
+	if c.arrived {
+		h.Left(c.who.Name)
+	}
 	c.mu.Lock()
 	c.gone = true
 	settled := c.inflight == 0

@@ -103,6 +103,7 @@ type Options struct {
 	Lineage Lineage
 	// Operations answers what is published to api/v1/…
 	Operations Operations
+	Sight      Sight
 	// MayAsk counts a request of a user against the rate, and reports whether
 	// there is room for it; nil: always.
 	MayAsk func(postbox.UserID) bool
@@ -120,6 +121,7 @@ type Hook struct {
 	registry registry
 	limiters limiters
 	wills    wills
+	presence presence
 	work     sync.WaitGroup // goroutines that run errands
 
 	ctx    context.Context // of all that waits; see Hurry
@@ -135,6 +137,7 @@ func New(server *mqtt.Server, o Options) (*Hook, error) {
 	h := &Hook{o: o, server: server, local: newLocal(server)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
+	h.presence.init(presenceGrace)
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
 	return h, nil
 }

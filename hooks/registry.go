@@ -16,6 +16,7 @@ type registry struct {
 	devices map[deviceKey]*slot
 	users   map[postbox.UserID]map[*client]struct{}
 	kicked  map[postbox.UserID]time.Time
+	watched map[string]map[*client]struct{} // by presence filter
 }
 
 type deviceKey struct {
@@ -34,6 +35,7 @@ func (r *registry) init() {
 	r.devices = make(map[deviceKey]*slot)
 	r.users = make(map[postbox.UserID]map[*client]struct{})
 	r.kicked = make(map[postbox.UserID]time.Time)
+	r.watched = make(map[string]map[*client]struct{})
 }
 
 // enter waits for the device's gate and returns the client that is connected,
