@@ -36,10 +36,15 @@ type client struct {
 	began     time.Time // of the CONNECT
 	connected trace.SpanContext
 	since     *postbox.Position
-	starting  bool // a subscription waits for its SUBACK
+	arrived   bool     // counted as present
+	starting  bool     // a subscription waits for its SUBACK
+	unseen    []string // presence filters whose present state does
 	sent      sentRecords
 
 	left *inbox.Start // where a subscription was that was given up
+
+	errands errands // what publishes wait for, with those behind them
+	reads   errands // requests that only read: nothing waits for them
 
 	traced   []*inbox.Draft // settled since the last Flush
 	acks     []byte
@@ -54,6 +59,7 @@ type client struct {
 	life     time.Duration
 	inbox    *inboxSubscription
 	filters  map[string]bool
+	watches  map[string]watch // presence filters
 	will     *store.Will
 	ends     *time.Timer
 	entered  *slot // the gate that is still held

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -47,6 +48,7 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	refused := h.refuse(cl, pk, refusal)
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
+		c.dropWatches()
 		ctx, cancel := h.within(endTimeout)
 		defer cancel()
 		c.dropWill(ctx)
@@ -213,10 +215,14 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 	c.sent.known.upTo = c.session.Known
 	for _, sub := range c.session.Subscriptions {
 		c.filters[sub.Filter] = true
-		if sub.Filter == c.inboxFilter() {
+		switch {
+		case sub.Filter == c.inboxFilter():
 			if err := c.subscribeInbox(ctx, sub, c.returnAt()); err != nil {
 				return err
 			}
+		case strings.HasPrefix(sub.Filter, "presence/"):
+			// A session resumes with the state as it is now.
+			c.noteWatch(packets.Subscription{Filter: sub.Filter, Identifier: sub.Identifier})
 		}
 	}
 	return nil
@@ -275,6 +281,8 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.leaveGate(true)
 	h.metrics.accepted.WithLabelValues(protocolOf(c.protocol)).Inc()
 	h.metrics.connect.Observe(time.Since(c.began).Seconds())
+	c.arrived = true
+	h.Arrived(c.who.ID, c.who.Name)
 	if h.registry.kickedSince(c.key(), c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return
@@ -289,4 +297,5 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if sub != nil {
 		sub.Resume()
 	}
+	c.showPresent()
 }

@@ -73,6 +73,10 @@ func (h *Hook) Ended(conn *Conn) {
 	c.closeSession(ctx)
 	c.leaveGate(false)
 	h.registry.remove(c)
+	c.dropWatches()
+	if c.arrived {
+		h.Left(c.who.Name)
+	}
 	c.mu.Lock()
 	c.gone = true
 	settled := c.inflight == 0
@@ -156,3 +160,7 @@ func (h *Hook) AwaitEnds(ctx context.Context) error {
 
 // Connected is how many clients are connected.
 func (h *Hook) Connected() int { return len(h.registry.all()) }
+
+// Finish waits for what connections have left to be done, after Hurry(0) and
+// after their ends.
+func (h *Hook) Finish() { h.work.Wait() }

@@ -77,6 +77,7 @@ type publishFrame struct {
 	topic      string
 	qos        byte
 	dup        bool
+	retain     bool
 	packetID   uint16 // with qos 1
 	v5         bool
 	properties []byte
@@ -104,6 +105,9 @@ func (f *publishFrame) append(dst []byte) []byte {
 	first := byte(typePublish) | f.qos<<1
 	if f.dup && f.qos > 0 {
 		first |= 0x08
+	}
+	if f.retain {
+		first |= 0x01
 	}
 	dst = append(dst, first)
 	dst = appendLength(dst, f.remaining())

@@ -3,6 +3,7 @@ package hooks
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -129,8 +130,14 @@ type Options struct {
 	LaneOf  func(postbox.UserID) Lane
 	Epoch   postbox.Epoch
 	Lineage Lineage
-	Limits  Limits
-	Logger  *slog.Logger
+	// Operations answers what is published to api/v1/…
+	Operations Operations
+	Sight      Sight
+	// MayAsk counts a request of a user against the rate, and reports whether
+	// there is room for it; nil: always.
+	MayAsk func(postbox.UserID) bool
+	Limits Limits
+	Logger *slog.Logger
 	// Tracer gets the traces of messages; nil: nothing is traced.
 	Tracer trace.Tracer
 }
@@ -141,6 +148,7 @@ type Hook struct {
 	mqtt.HookBase
 	o        Options
 	server   *mqtt.Server
+	local    *mqtt.Client // who publishes what the server itself has to say
 	registry registry
 	checking checking
 	limiters limiters // of publishes
@@ -150,6 +158,8 @@ type Hook struct {
 	refusing atomic.Bool // see Admit
 	metrics  metrics
 	traces   *traces // nil: nothing is traced
+	presence presence
+	work     sync.WaitGroup // goroutines that run errands
 
 	ctx    context.Context // of all that waits; see Hurry
 	cancel context.CancelFunc
@@ -157,9 +167,10 @@ type Hook struct {
 
 // New makes the hook for a server, to be added with its AddHook before it serves.
 func New(server *mqtt.Server, o Options) *Hook {
-	h := &Hook{o: o, server: server, metrics: newMetrics(), traces: newTraces(o.Tracer)}
+	h := &Hook{o: o, server: server, local: newLocal(server), metrics: newMetrics(), traces: newTraces(o.Tracer)}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.registry.init()
+	h.presence.init(presenceGrace)
 	h.checking.limit = o.Limits.Connects
 	h.limiters.rate, h.limiters.burst = rate.Limit(o.Limits.PublishRate), o.Limits.PublishBurst
 	h.packets.rate, h.packets.burst = rate.Limit(o.Limits.PacketRate), o.Limits.PacketBurst

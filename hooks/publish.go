@@ -21,16 +21,22 @@ func (c *client) publish(pk packets.Packet) {
 	began := c.hook.traces.now()
 	topic, err := c.hook.parseTopic(pk.TopicName)
 	var d *inbox.Draft
-	if err != nil {
+	var errand func() // what has to be done before the draft is settled
+	switch {
+	case err != nil:
 		d = c.refused(pk, err)
-	} else {
+	case topic.Kind == postbox.KindAPI:
+		d, errand = c.request(pk, topic.Operation)
+	default:
 		d = c.draft(pk, topic)
 	}
-	d.Origin = c
+	if d.Origin == nil {
+		d.Origin = c
+	}
 	c.hook.metrics.publishes[min(pk.FixedHeader.Qos, 2)].Inc()
 	if pk.FixedHeader.Qos > 0 {
 		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
-		if pk.FixedHeader.Qos == 2 {
+		if pk.FixedHeader.Qos == 2 && d.Action == inbox.Append {
 			d.Device = c.session.Device
 		}
 		if !c.recognise(d, pk.FixedHeader.Dup) {
@@ -39,16 +45,18 @@ func (c *client) publish(pk packets.Packet) {
 		}
 	}
 	checked := c.hook.traces.now()
-	switch {
-	case !d.Duplicate && d.Earlier == nil:
+	switch again := d.Duplicate || d.Earlier != nil; {
+	case !again && d.Action == inbox.Append:
 		c.throttle() // refused ones too: saying no is work
-	case !c.afford(costPacket):
+	case again && !c.afford(costPacket):
 		return
+	case again:
+		errand = nil
 	}
-	if t := c.hook.traces; t != nil { // asked here: a packet is large to hand over
+	if t := c.hook.traces; t != nil && d.Action == inbox.Append { // asked here: a packet is large to hand over
 		t.publish(c, d, pk, began, checked)
 	}
-	c.submit(d)
+	c.submit(d, errand)
 }
 
 // draft makes the draft of a message, or of its refusal.
@@ -113,10 +121,11 @@ func (c *client) refused(pk packets.Packet, err error) *inbox.Draft {
 
 // submit queues a draft, once the connection has room for it. MQTT 5 clients
 // were told how much that is and may not exceed it; others are read no further.
-func (c *client) submit(d *inbox.Draft) {
+// A draft with an errand, and all behind it, wait until that is done.
+func (c *client) submit(d *inbox.Draft, errand func()) {
 	limit := c.hook.o.Limits.Inflight
 	c.mu.Lock()
-	publish := d.Action == inbox.Append && d.Publish.QoS > 0
+	publish := d.Action != inbox.Release && d.Publish.QoS > 0
 	if c.v5 && publish && c.pending >= limit {
 		c.mu.Unlock()
 		c.hook.traces.dropped(d)
@@ -137,7 +146,15 @@ func (c *client) submit(d *inbox.Draft) {
 		c.pending++
 	}
 	c.mu.Unlock()
+	if !c.errands.put(c.hook, d, errand, c.give) {
+		c.give(d)
+	}
+}
+
+// give hands a draft to the lane.
+func (c *client) give(d *inbox.Draft) {
 	if err := c.lane.Submit(d); err != nil {
+		publish := d.Action != inbox.Release && d.Publish.QoS > 0
 		c.mu.Lock()
 		c.inflight--
 		if publish {
@@ -150,11 +167,11 @@ func (c *client) submit(d *inbox.Draft) {
 	}
 }
 
-// parseTopic parses a topic that is kept.
+// parseTopic parses a topic that a client may publish to: an inbox, or a request.
 func (h *Hook) parseTopic(name string) (postbox.Topic, error) {
 	topic, err := postbox.ParseTopic(name)
 	switch {
-	case err == nil && topic.Kind != postbox.KindInbox:
+	case err == nil && topic.Kind != postbox.KindInbox && topic.Kind != postbox.KindAPI:
 		err = errNotStored(name)
 	case err != nil && h.o.MayUse != nil && !postbox.Reserved(name):
 		err = postbox.Errorf(postbox.CodeForbidden, "you may not publish to %.80q", name)
@@ -172,5 +189,5 @@ func newMessageID() postbox.MessageID {
 }
 
 func errNotStored(topic string) error {
-	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user}", topic)
+	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user} or api/v1/{operation}", topic)
 }

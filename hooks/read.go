@@ -84,7 +84,7 @@ func (c *client) release(packetID uint16) {
 	}
 	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
 	d.Publish.PacketID, d.Publish.QoS = packetID, 2
-	c.submit(d)
+	c.submit(d, nil)
 }
 
 // readDisconnect forgets the will, unless the client still wants it or has made

@@ -15,7 +15,8 @@ type registry struct {
 	mu      sync.Mutex // guards the fields below
 	devices map[deviceKey]*slot
 	users   map[postbox.UserID]map[*client]struct{}
-	kicked  map[deviceKey]time.Time // with an empty device: all of the user's
+	kicked  map[deviceKey]time.Time         // with an empty device: all of the user's
+	watched map[string]map[*client]struct{} // by presence filter
 }
 
 type deviceKey struct {
@@ -34,6 +35,7 @@ func (r *registry) init() {
 	r.devices = make(map[deviceKey]*slot)
 	r.users = make(map[postbox.UserID]map[*client]struct{})
 	r.kicked = make(map[deviceKey]time.Time)
+	r.watched = make(map[string]map[*client]struct{})
 }
 
 // enter waits for the device's gate and returns the client that is connected,

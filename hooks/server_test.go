@@ -85,7 +85,7 @@ type provider struct {
 	*mqtt.HookBase
 	id     string
 	events []byte
-	slice  []int // so that values of the type cannot be compared
+	_      []int // so that values of the type cannot be compared
 }
 
 func (p provider) ID() string { return p.id }

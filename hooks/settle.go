@@ -31,7 +31,7 @@ func (c *client) Settled(d *inbox.Draft) {
 	}
 	c.unacked--
 	c.sent.done(d)
-	if d.Refusal == nil {
+	if d.Refusal == nil && d.Action == inbox.Append {
 		c.answered = d.Stored.ID
 	}
 	kind := byte(typePuback)
@@ -85,7 +85,7 @@ func (c *client) Flush() {
 // storedProperties are the user properties of an acknowledgement: which
 // message it became.
 func (c *client) storedProperties(d *inbox.Draft) []byte {
-	if !c.v5 || !c.problem {
+	if !c.v5 || !c.problem || d.Action != inbox.Append {
 		return nil
 	}
 	var scratch [36]byte

@@ -111,10 +111,13 @@ func (c *client) subscribe(ctx context.Context, sub packets.Subscription, f post
 			kept.Raw = true
 		}
 	}
-	if f.Kind == postbox.KindInbox {
+	switch f.Kind {
+	case postbox.KindInbox:
 		if err := c.startInbox(ctx, kept); err != nil {
 			return err
 		}
+	case postbox.KindPresence:
+		c.noteWatch(sub)
 	}
 	if c.session.Device == 0 {
 		return nil
@@ -238,7 +241,11 @@ func (h *Hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 		return
 	}
 	c := clientOf(cl)
-	if c == nil || !c.starting {
+	if c == nil {
+		return
+	}
+	c.showPresent()
+	if !c.starting {
 		return
 	}
 	c.starting = false
@@ -262,6 +269,9 @@ func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	for _, f := range pk.Filters {
 		names = append(names, f.Filter)
 		delete(c.filters, f.Filter)
+		if strings.HasPrefix(f.Filter, "presence/") {
+			c.dropWatch(f.Filter)
+		}
 		if f.Filter != c.inboxFilter() {
 			continue
 		}
@@ -299,6 +309,7 @@ func (h *Hook) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	if strings.HasPrefix(topic, "$") {
 		return false
 	}
+	// Who may see whom is not asked here: presence does not come by Mochi.
 	_, err := c.parseFilter(topic)
 	return err == nil
 }

@@ -34,6 +34,9 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 		return nil
 	}
 	topic, err := c.hook.parseTopic(offered.WillTopic)
+	if err == nil && topic.Kind != postbox.KindInbox {
+		err = errNotStored(offered.WillTopic) // nobody is there any more to hear the reply
+	}
 	if err != nil {
 		return err
 	}

@@ -31,6 +31,8 @@ const (
 	Release
 	// Amend stores an edit, a retraction or a read marker.
 	Amend
+	// Pass stores nothing: it is settled in its turn.
+	Pass
 )
 
 // Watcher follows one draft through a lane. Its methods are called one after the

@@ -45,7 +45,7 @@ type post struct {
 // postsOf lists the new entries of a group, each inbox's in order.
 func postsOf(group []*Draft, posts []post) []post {
 	for _, d := range group {
-		if d.Action == Release || d.Refusal != nil || d.Duplicate {
+		if d.Refusal != nil || d.Duplicate || d.Action != Append && d.Action != Amend {
 			continue
 		}
 		if d.Action == Amend {

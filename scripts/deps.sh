@@ -24,6 +24,7 @@ need make make
 need gcc gcc libc6-dev
 need mosquitto mosquitto
 need mosquitto_pub mosquitto-clients
+need curl curl
 need node nodejs
 need npm npm
 

@@ -34,7 +34,7 @@ func (c *Client) handle(e Event) {
 		if c.OnMessage != nil {
 			c.OnMessage(Delivery{
 				Topic: e.Topic, QoS: e.QoS, Dup: e.Dup, Retain: e.Retain, Body: e.Body,
-				User: e.User, ContentType: e.ContentType, UTF8: e.UTF8,
+				User: e.User, ContentType: e.ContentType, UTF8: e.UTF8, Correlation: e.Correlation,
 			})
 		}
 		return

@@ -53,6 +53,9 @@ type Publication struct {
 	Body        []byte            `json:"body"`
 	ContentType string            `json:"content_type,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
+	// ResponseTopic and Correlation are for MQTT.js with MQTT 5 only.
+	ResponseTopic string `json:"response_topic,omitempty"`
+	Correlation   string `json:"correlation,omitempty"`
 	// Queue keeps the order of a stream of publishes; no Answer comes then.
 	Queue bool `json:"queue,omitempty"`
 }
@@ -65,7 +68,8 @@ type Delivery struct {
 	Body        []byte
 	User        map[string][]string
 	ContentType string
-	UTF8        bool // payload format indicator 1
+	UTF8        bool   // payload format indicator 1
+	Correlation string // by MQTT.js only
 }
 
 // Event is one line that a driver process tells.
@@ -85,6 +89,7 @@ type Event struct {
 	User        map[string][]string `json:"user"`
 	ContentType string              `json:"content_type"`
 	UTF8        bool                `json:"utf8"`
+	Correlation string              `json:"correlation"`
 }
 
 // code is Code as a number: MQTT.js gives strings for the errors of the

@@ -40,6 +40,7 @@ function connect(c) {
       event: 'message', topic, qos: packet.qos, dup: packet.dup, retain: packet.retain,
       body: payload.toString('base64'), user: lists(p.userProperties),
       content_type: p.contentType ?? '', utf8: p.payloadFormatIndicator === true,
+      correlation: p.correlationData?.toString() ?? '',
     }))
   })
   client.on('close', () => tell(of({ event: 'down' })))
@@ -59,6 +60,8 @@ function publish(c) {
     options.properties = {}
     if (c.content_type) options.properties.contentType = c.content_type
     if (c.properties) options.properties.userProperties = c.properties
+    if (c.response_topic) options.properties.responseTopic = c.response_topic
+    if (c.correlation) options.properties.correlationData = Buffer.from(c.correlation)
   }
   client.publish(c.topic, Buffer.from(c.body, 'base64'), options, (err, packet) => {
     tell({

@@ -1,0 +1,157 @@
+package hooks
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox"
+)
+
+// watchesAll is the filter for all whom a user may see.
+const watchesAll = "presence/+"
+
+// watch is one presence filter of a connection.
+type watch struct {
+	identifier int
+}
+
+// noteWatch keeps a presence filter, and has the present state sent after the
+// SUBACK, unless the client does not want it again [MQTT-3.3.1-10] [MQTT-3.3.1-11].
+func (c *client) noteWatch(sub packets.Subscription) {
+	c.mu.Lock()
+	_, again := c.watches[sub.Filter]
+	if c.watches == nil {
+		c.watches = make(map[string]watch)
+	}
+	c.watches[sub.Filter] = watch{identifier: sub.Identifier}
+	c.mu.Unlock()
+	c.hook.registry.watch(sub.Filter, c)
+	if sub.RetainHandling == 0 || sub.RetainHandling == 1 && !again {
+		c.unseen = append(c.unseen, sub.Filter)
+	}
+}
+
+func (c *client) dropWatch(filter string) {
+	c.mu.Lock()
+	delete(c.watches, filter)
+	c.mu.Unlock()
+	c.hook.registry.unwatch(filter, c)
+}
+
+// dropWatches ends all of them, at the end of the connection.
+func (c *client) dropWatches() {
+	c.mu.Lock()
+	filters := slices.Collect(maps.Keys(c.watches))
+	c.mu.Unlock()
+	for _, f := range filters {
+		c.dropWatch(f)
+	}
+}
+
+// showPresent sends the present state of all that the client has just begun to
+// watch.
+func (c *client) showPresent() {
+	filters := c.unseen
+	c.unseen = nil
+	if len(filters) == 0 {
+		return
+	}
+	var names []postbox.User // nil: all
+	for _, f := range filters {
+		if f == watchesAll {
+			names = nil
+			break
+		}
+		names = append(names, postbox.User(strings.TrimPrefix(f, "presence/")))
+	}
+	c.reads.put(c.hook, nil, func() { c.sendPresent(names) }, c.give)
+}
+
+func (c *client) sendPresent(names []postbox.User) {
+	h := c.hook
+	ctx, cancel := h.within(presenceTimeout)
+	defer cancel()
+	var visible []postbox.PresenceState
+	err := h.patiently(ctx, func() (err error) {
+		visible, err = h.o.Sight.Visible(ctx, c.who.ID, names)
+		return err
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			h.o.Logger.Warn("showing who is there failed", "error", err, "user", c.who.Name)
+		}
+		return
+	}
+	for _, p := range visible {
+		p.Online = h.Online(p.User)
+		c.sendPresence(p, true)
+	}
+}
+
+// sendPresence writes a user's state to one device, if it watches it, at QoS 0: a
+// device that takes nothing now does without.
+func (c *client) sendPresence(p postbox.PresenceState, retained bool) {
+	topic := "presence/" + string(p.User)
+	c.mu.Lock()
+	w, exact := c.watches[topic]
+	all, any := c.watches[watchesAll]
+	c.mu.Unlock()
+	if !exact && !any || !c.conn.Ready() {
+		return
+	}
+	f := publishFrame{topic: topic, v5: c.v5, retain: retained, payload: postbox.AppendPresence(nil, p)}
+	if c.v5 {
+		f.properties = append(f.properties, propPayloadFormat, 1, propContentType)
+		f.properties = appendText(f.properties, "application/json")
+		for _, id := range []int{w.identifier, all.identifier} {
+			if id > 0 {
+				f.properties = appendLength(append(f.properties, propSubscriptionID), id)
+			}
+		}
+	}
+	if c.maxSize > 0 && f.size() > c.maxSize {
+		return
+	}
+	c.conn.Append(f.append(nil))
+	c.conn.Kick()
+}
+
+// watchers are the connected clients that watch a user, by their own user.
+func (r *registry) watchers(of postbox.User) map[postbox.UserID][]*client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found := make(map[postbox.UserID][]*client)
+	for c := range r.watched["presence/"+string(of)] {
+		found[c.who.ID] = append(found[c.who.ID], c)
+	}
+	for c := range r.watched[watchesAll] {
+		if _, twice := r.watched["presence/"+string(of)][c]; !twice {
+			found[c.who.ID] = append(found[c.who.ID], c)
+		}
+	}
+	return found
+}
+
+// watch lists a client under a presence filter, until unwatch or its end.
+func (r *registry) watch(filter string, c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.watched[filter]
+	if all == nil {
+		all = make(map[*client]struct{})
+		r.watched[filter] = all
+	}
+	all[c] = struct{}{}
+}
+
+func (r *registry) unwatch(filter string, c *client) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.watched[filter], c)
+	if len(r.watched[filter]) == 0 {
+		delete(r.watched, filter)
+	}
+}
