@@ -146,6 +146,10 @@ func (b *mailbox) wake() {
 	defer b.mu.Unlock()
 	b.woken = false
 	for _, s := range b.subs {
+		if s.news != nil {
+			s.tell()
+			continue
+		}
 		s.pump()
 	}
 	b.trim()

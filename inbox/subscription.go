@@ -29,7 +29,8 @@ type Subscription struct {
 	unheard postbox.Code  // the same, until it has acknowledged that
 	gaps    uint16        // told so far: each has a packet id of its own
 	ahead   ahead
-	marked  bool // on the saver's list
+	marked  bool          // on the saver's list
+	news    chan struct{} // of one that only waits for entries; else nil
 }
 
 type outstanding struct {
