@@ -11,8 +11,6 @@ import (
 	mathrand "math/rand/v2"
 	"time"
 
-	"github.com/lib/pq"
-
 	"postbox"
 	"postbox/internal/bench"
 	"postbox/store"
@@ -119,8 +117,8 @@ func (l *library) batch(ctx context.Context, db *sql.DB, k int) (err error) {
 		seq          int
 	}
 	entries := make([]entry, 0, 2*k)
-	messages, err := tx.PrepareContext(ctx, pq.CopyInSchema("postbox", "messages", "conversation_id", "seq", "sender_id",
-		"sender_inbox_seq", "peer_inbox_seq", "sent_at", "id", "qos", "digest", "device", "content_type", "body"))
+	messages, err := tx.PrepareContext(ctx, `COPY postbox.messages (conversation_id, seq, sender_id, sender_inbox_seq, peer_inbox_seq,
+		sent_at, id, qos, digest, device, content_type, body) FROM STDIN`)
 	if err != nil {
 		return err
 	}
@@ -147,7 +145,7 @@ func (l *library) batch(ctx context.Context, db *sql.DB, k int) (err error) {
 	if err := finish(ctx, messages); err != nil {
 		return err
 	}
-	inbox, err := tx.PrepareContext(ctx, pq.CopyInSchema("postbox", "inbox", "user_id", "inbox_seq", "conversation_id", "seq"))
+	inbox, err := tx.PrepareContext(ctx, `COPY postbox.inbox (user_id, inbox_seq, conversation_id, seq) FROM STDIN`)
 	if err != nil {
 		return err
 	}
