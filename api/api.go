@@ -61,6 +61,13 @@ func (a *API) Start() { a.announcer.start() }
 // not announced then is when the next server starts. It is safe to call twice.
 func (a *API) Shutdown(ctx context.Context) error { return a.announcer.shutdown(ctx) }
 
+// Reads reports whether an operation changes nothing; false if there is none of
+// the name.
+func (a *API) Reads(name string) bool {
+	op := a.find(name)
+	return op != nil && op.Reads
+}
+
 // Reply is the answer to a request.
 type Reply struct {
 	JSON []byte // an object

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"postbox"
 	"postbox/configs"
 	"postbox/hooks"
 	"postbox/store"
@@ -23,8 +24,13 @@ func (e *Engine) watch(ctx context.Context) {
 			e.o.Replaced()
 		case store.ControlDisabled, store.ControlPassword:
 			e.hook.DisconnectUser(event.User, packets.ErrAdministrativeAction)
+			if e.changed != nil {
+				e.changed(event.User)
+			}
 		case store.ControlRevoked:
 			e.hook.DisconnectDevice(event.User, event.Subject, packets.ErrAdministrativeAction)
+		case store.ControlBlocked:
+			e.hide(ctx, event.User, postbox.User(event.Subject))
 		}
 	})
 	if err != nil {

@@ -95,6 +95,7 @@ type Server struct {
 	addresses Addresses
 
 	requests *web.Requests
+	api      *web.API
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
 	shutdown sync.Once
@@ -120,6 +121,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	o.Registry.MustRegister(s.requests.Metrics()...)
+	s.api = s.engine.overHTTP()
+	s.engine.changed = s.api.Kick
 	s.engine.door.proxies, s.engine.door.certificates = proxiesOf(o.Config.Proxy), s.o.Certificates
 	return s, nil
 }
@@ -174,6 +177,7 @@ func (s *Server) end(ctx context.Context) error {
 	if s.cancel != nil {
 		s.cancel()
 	}
+	s.api.Shutdown()
 	err := s.engine.Shutdown(ctx)
 	for _, server := range s.servers {
 		_ = server.Close()

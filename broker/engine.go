@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"postbox"
+	"postbox/api"
 	"postbox/auth"
 	"postbox/configs"
 	"postbox/hooks"
@@ -32,6 +34,11 @@ type Engine struct {
 	hook    *hooks.Hook
 	door    *door
 	tokens  *auth.Tokens
+
+	operations *api.API
+	rates      *api.Rates // of requests, over MQTT and HTTP together
+	// changed is told of users whose rights have changed; see Server.
+	changed func(postbox.UserID)
 
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
@@ -79,12 +86,15 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	if e.tokens, err = OpenTokens(ctx, e.store); err != nil {
 		return err
 	}
+	e.openOperations()
 	limits := limitsOf(e.o.Config)
 	e.hook = hooks.New(server, hooks.Options{
 		Accounts: e.accounts(),
 		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger, Tracer: e.tracing.tracer(),
 		MayWrite: (&router{e.store}).mayWrite, MayUse: e.o.MayUse, AwaySince: e.awaySince,
-		LaneOf: func(u postbox.UserID) hooks.Lane { return e.lanes[int(u)%len(e.lanes)] },
+		LaneOf:     func(u postbox.UserID) hooks.Lane { return e.laneOf(u) },
+		Operations: e.operations, Sight: sight{e.store, e.online},
+		MayAsk: func(u postbox.UserID) bool { return e.rates.Take(u, time.Now()) == 0 },
 	})
 	if err := server.AddHook(e.hook, nil); err != nil {
 		return fmt.Errorf("add hook to mochi: %w", err)
@@ -112,6 +122,8 @@ func (e *Engine) Start(ctx context.Context) error {
 	e.work.Go(func() { e.askDatabase(run) })
 	e.work.Go(func() { e.boundOutage(run) })
 	e.work.Go(func() { e.hook.KeepWills(run) })
+	e.work.Go(func() { e.hook.KeepPresence(run) })
+	e.operations.Start()
 	e.hook.Admit(true)
 	return nil
 }

@@ -88,7 +88,7 @@ func (s *Server) serveSecure(l net.Listener) {
 
 func (s *Server) publicHandler() http.Handler {
 	return web.NewPublic(web.PublicOptions{
-		Origins: s.o.Config.Listen.Origins, Proxies: s.engine.door.proxies, Logger: s.o.Logger, Requests: s.requests,
+		Origins: s.o.Config.Listen.Origins, Proxies: s.engine.door.proxies, Logger: s.o.Logger, Requests: s.requests, API: s.api,
 		MQTT: func(conn net.Conn, state *tls.ConnectionState) {
 			s.engine.door.serve(conn, entrance{name: "websocket"}, s.o.Certificates.client(state))
 		},

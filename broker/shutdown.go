@@ -44,6 +44,7 @@ func (e *Engine) end(ctx context.Context) error {
 		patience = awayTimeout
 	}
 	stuck := !e.flush(ctx, patience)
+	e.endOperations(ctx, stuck)
 	e.hook.DisconnectAll(packets.ErrServerShuttingDown)
 	patience = max(patience-time.Since(began), awayTimeout)
 	e.hook.Hurry(patience)
@@ -86,6 +87,19 @@ func (e *Engine) flush(ctx context.Context, patience time.Duration) bool {
 		}
 	}
 	return flushed
+}
+
+// endOperations announces the read markers that are left; the next start announces
+// what is not announced now.
+func (e *Engine) endOperations(ctx context.Context, stuck bool) {
+	ctx, cancel := context.WithTimeout(ctx, awayTimeout)
+	defer cancel()
+	if stuck {
+		cancel()
+	}
+	if err := e.operations.Shutdown(ctx); err != nil && !stuck {
+		e.o.Logger.Warn("read markers are announced at the next start", "error", err)
+	}
 }
 
 // endConnections ends all connections, each of which may tell the database of
@@ -135,6 +149,7 @@ func (e *Engine) endWork(ctx context.Context, stuck bool) error {
 			_ = l.Shutdown(context.Background())
 		}
 		e.door.work.Wait()
+		e.hook.Finish()
 		e.work.Wait()
 		e.closeDatabase()
 	}()

@@ -44,6 +44,19 @@ func (n *names) fill(wanted map[postbox.UserID]postbox.User) (missing []int64) {
 	return missing
 }
 
+// UserName is what a user is called, an erased one too: ErrNotFound if there is
+// none.
+func (s *Store) UserName(ctx context.Context, id postbox.UserID) (postbox.User, error) {
+	wanted := map[postbox.UserID]postbox.User{id: ""}
+	if err := s.nameUsers(ctx, wanted); err != nil {
+		return "", err
+	}
+	if wanted[id] == "" {
+		return "", postbox.Errorf(postbox.CodeNotFound, "there is no user with the number %d", id)
+	}
+	return wanted[id], nil
+}
+
 // nameUsers gives each key of wanted its name.
 func (s *Store) nameUsers(ctx context.Context, wanted map[postbox.UserID]postbox.User) error {
 	missing := s.archive.names.fill(wanted)

@@ -49,6 +49,31 @@ func (s *Store) AllVisible(ctx context.Context, user postbox.UserID, limit int) 
 	return s.seen(ctx, look, user, limit)
 }
 
+// Viewers are all who may see a user: whom the user has written to, and who shares
+// a room with the user; nobody whom the user has blocked.
+func (s *Store) Viewers(ctx context.Context, user postbox.UserID) ([]postbox.UserID, error) {
+	const look = `
+		WITH others AS MATERIALIZED (
+			SELECT $1::bigint AS id
+			UNION SELECT c.user_high FROM postbox.conversations c WHERE c.user_low = $1 AND c.low_wrote
+			UNION SELECT c.user_low FROM postbox.conversations c WHERE c.user_high = $1 AND c.room IS NULL AND c.high_wrote
+			UNION SELECT b.user_id
+			        FROM postbox.memberships a
+			        JOIN postbox.conversations r ON r.id = a.conversation_id AND r.deleted_at IS NULL
+			        JOIN postbox.memberships b ON b.conversation_id = a.conversation_id AND b.left_seq IS NULL
+			       WHERE a.user_id = $1 AND a.left_seq IS NULL)
+		SELECT o.id FROM others o
+		 WHERE NOT EXISTS (SELECT FROM postbox.blocks b WHERE b.user_id = $1 AND b.blocked_id = o.id)`
+	var all []postbox.UserID
+	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
+		var id postbox.UserID
+		err := rows.Scan(&id)
+		all = append(all, id)
+		return err
+	}, user)
+	return all, err
+}
+
 func (s *Store) seen(ctx context.Context, look string, args ...any) ([]Seen, error) {
 	var all []Seen
 	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {

@@ -41,6 +41,8 @@ type APIOptions struct {
 	// Origins are the web origins whose pages may use the operations; none but
 	// the server's own if it is empty.
 	Origins []string
+	// Proxies say where a request comes from. Zero: nobody does.
+	Proxies Proxies
 	// MaxRequest is the most bytes of a request's body.
 	MaxRequest int
 	// Held is how many streams and waiting requests a user may have at once.

@@ -23,9 +23,9 @@ type Identity struct {
 // Accounts tells who a client is. Authenticate takes a password, or an access
 // token with an empty name or the token's, and returns
 // postbox.ErrUnauthenticated, or postbox.ErrUnavailable (in the chain) when it
-// cannot be told now.
+// cannot be told now. From is the IP address that the request comes from.
 type Accounts interface {
-	Authenticate(ctx context.Context, name string, password []byte) (Identity, error)
+	Authenticate(ctx context.Context, from, name string, password []byte) (Identity, error)
 }
 
 var errNoCredentials = postbox.Errorf(postbox.CodeUnauthenticated, "log in: Authorization: Bearer with an access token, or Basic with user name and password")
@@ -45,7 +45,7 @@ func (a *API) authenticate(r *http.Request) (Identity, error) {
 		}
 		name, password = "", token
 	}
-	return a.known.authenticate(r.Context(), given[0], name, password)
+	return a.known.authenticate(r.Context(), a.o.Proxies.from(r), given[0], name, password)
 }
 
 // challenge tells how to log in. A browser shows a dialogue of its own for
@@ -81,7 +81,7 @@ type remembered struct {
 	until time.Time
 }
 
-func (i *identities) authenticate(ctx context.Context, header, name, password string) (Identity, error) {
+func (i *identities) authenticate(ctx context.Context, from, header, name, password string) (Identity, error) {
 	digest := sha256.Sum256([]byte(header))
 	now := time.Now()
 	i.mu.Lock()
@@ -91,7 +91,7 @@ func (i *identities) authenticate(ctx context.Context, header, name, password st
 	if found && now.Before(k.until) {
 		return k.Identity, nil
 	}
-	who, err := i.accounts.Authenticate(ctx, name, []byte(password))
+	who, err := i.accounts.Authenticate(ctx, from, name, []byte(password))
 	if err != nil {
 		return Identity{}, err
 	}

@@ -26,6 +26,18 @@ func (p Proxies) trusts(ip netip.Addr) bool {
 	return slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
 
+// from is the IP address that a request comes from, as trusted proxies tell it.
+func (p Proxies) from(r *http.Request) string {
+	if told, ok := p.client(r); ok {
+		return told.String()
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
 // client is the address that a request comes from: its peer's, or what trusted
 // proxies say. Each adds the address of its own peer at the end of the list, so
 // the list is read from there, up to the first that is no proxy of ours: what

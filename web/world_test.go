@@ -42,7 +42,7 @@ func (a *accounts) token(user postbox.User, ends time.Time) string {
 }
 
 // Authenticate implements web.Accounts.
-func (a *accounts) Authenticate(_ context.Context, name string, password []byte) (web.Identity, error) {
+func (a *accounts) Authenticate(_ context.Context, _, name string, password []byte) (web.Identity, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked++
