@@ -194,7 +194,7 @@ func (s *sending) Settled(d *inbox.Draft) {
 	} else {
 		s.request.reply(api.AppendSent(nil, d.Stored, d.Duplicate, s.request.id))
 	}
-	s.client.Settled(d)
+	s.client.settle(d, nil) // the reply has told
 }
 
 // Flush implements inbox.Origin.

@@ -9,7 +9,11 @@ import (
 
 // Settled answers a publish, or its release, after its commit. It only collects
 // the packets: those of one group leave together at Flush.
-func (c *client) Settled(d *inbox.Draft) {
+func (c *client) Settled(d *inbox.Draft) { c.settle(d, d.Refusal) }
+
+// settle answers with a refusal, or with none when the client has been told in
+// another way.
+func (c *client) settle(d *inbox.Draft, refusal *postbox.Error) {
 	c.counted++
 	if d.Watch != nil {
 		c.hook.traces.settled(d)
@@ -24,7 +28,7 @@ func (c *client) Settled(d *inbox.Draft) {
 		c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
 		return
 	case p.QoS == 0:
-		if d.Refusal != nil {
+		if refusal != nil {
 			c.appendErrorEnvelope(d)
 		}
 		return
@@ -39,10 +43,10 @@ func (c *client) Settled(d *inbox.Draft) {
 		kind = typePubrec
 	}
 	switch {
-	case d.Refusal == nil:
+	case refusal == nil:
 		c.acks = appendAck(c.acks, kind, p.PacketID, c.v5, 0, c.storedProperties(d))
 	case c.v5:
-		c.acks = appendAck(c.acks, kind, p.PacketID, true, ackReason(d.Refusal), c.refusalProperties(d.Refusal))
+		c.acks = appendAck(c.acks, kind, p.PacketID, true, ackReason(refusal), c.refusalProperties(refusal))
 	default:
 		// 3.1.1 has no refusal [MQTT-3.3.5-2]: acknowledged, and told.
 		// The telling comes first: an acknowledgement without one means stored.
@@ -85,7 +89,7 @@ func (c *client) Flush() {
 // storedProperties are the user properties of an acknowledgement: which
 // message it became.
 func (c *client) storedProperties(d *inbox.Draft) []byte {
-	if !c.v5 || !c.problem || d.Action != inbox.Append {
+	if !c.v5 || !c.problem || d.Action != inbox.Append || d.Refusal != nil {
 		return nil
 	}
 	var scratch [36]byte

@@ -15,7 +15,7 @@ type step struct{ operation, request, want string }
 
 // script is asked in every way. want is what the reply must hold.
 var script = []step{
-	{"me", `{}`, `"name":"ME"`},
+	{"me", `{}`, `"user":"ME"`},
 	{"me.update", `{"display_name":"Me Myself","receipts":true}`, `"display_name":"Me Myself"`},
 	{"me.update", `{"accept":"strangers"}`, `"code":"invalid"`},
 	{"send", `{"to":"%peer","body":"one \u0000 \"two\" 世界"}`, `"seq":1`},
@@ -51,8 +51,8 @@ var script = []step{
 	{"sync", `{"after":1,"limit":2}`, `"complete":false`},
 	{"sync", `{"after":1,"epoch":"never"}`, `"code":"epoch_changed"`},
 	{"conversations", `{}`, `"unread":0`},
-	{"read", `{"with":"%peer","seq":2}`, `2`},
-	{"read", `{"with":"%peer","seq":1}`, `2`},
+	{"read", `{"with":"%peer","seq":2}`, `"read_seq":3`}, // sending moves it
+	{"read", `{"with":"%peer","seq":1}`, `"read_seq":3`},
 	{"read", `{"with":"%peer","seq":-1}`, `"code":"invalid"`},
 	{"profile", `{"users":["%me","nobody-here"]}`, `Me Myself`},
 	{"presence", `{"users":["%peer"]}`, `"presence":[]`},
