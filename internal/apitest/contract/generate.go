@@ -135,7 +135,7 @@ func (g *generator) broken() []outcome {
 		"", " ", "null", "[]", "1", `"x"`, "{", "}", inner, string(valid) + "x", string(valid) + string(valid), "\x00", "\xff",
 		inner + comma + "\"request_id\":\"\xff\"}", inner + comma + `"request_id":"\ud800"}`, inner + comma + `"request_id":"a","request_id":"a"}`,
 		inner + comma + "\"request_id\":\"a\nb\"}", inner + comma + `"request_id":01}`, inner + comma + `"request_id":'a'}`,
-		inner + comma + `}`, inner + comma + `"x"}`, "\ufeff" + string(valid), strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 20_000),
+		inner + `,}`, inner + comma + `"x"}`, "\ufeff" + string(valid), strings.Repeat("[", 20_000), strings.Repeat(`{"a":`, 20_000),
 		fmt.Sprintf(`{"request_id":%q}`, strings.Repeat("x", 300<<10)),
 	} {
 		all = append(all, outcome{[]byte(text), "broken", false})
