@@ -141,9 +141,6 @@ func (r *request) caller() api.Caller {
 // database restarts.
 func (r *request) answer(reads bool) {
 	h := r.client.hook
-	if reads && r.client.conn.Closed() {
-		return // nobody waits for it
-	}
 	ctx, cancel := h.within(requestTimeout)
 	defer cancel()
 	var reply []byte

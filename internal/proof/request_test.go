@@ -61,7 +61,6 @@ var script = []step{
 	{"block", `{"user":"nobody-here"}`, `"code":"not_found"`},
 	{"unblock", `{"user":"%peer"}`, `[]`},
 	{"device.revoke", `{"device":"never seen"}`, `"code":"not_found"`},
-	{"no.such", `{}`, `"code":"not_found"`},
 }
 
 // One script of requests and errors, asked in four ways, has the same replies.

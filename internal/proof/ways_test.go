@@ -177,6 +177,7 @@ func (c *compact) walk(key string, v any) any {
 				delete(v, "request_id") // the HTTP edge gives one to every request
 			}
 		}
+		delete(v, "device") // HTTP knows none
 		for k, x := range v {
 			v[k] = c.walk(k, x)
 		}
@@ -190,14 +191,13 @@ func (c *compact) walk(key string, v any) any {
 			return "EPOCH"
 		case strings.HasSuffix(key, "_at") || key == "last_seen":
 			return "TIME"
-		case key == "device" || key == "connected":
-			return "DEVICE"
 		case uuidV7.MatchString(v):
 			if c.seen[v] == "" {
 				c.seen[v] = fmt.Sprint("ID ", len(c.seen)+1)
 			}
 			return c.seen[v]
 		}
+		v = strings.ReplaceAll(v, ", reply", "") // a field of MQTT alone
 		return strings.ReplaceAll(v, c.way.User, "ME")
 	}
 	return v
