@@ -45,7 +45,12 @@ func (a *API) authenticate(r *http.Request) (Identity, error) {
 		}
 		name, password = "", token
 	}
-	return a.known.authenticate(r.Context(), a.o.Proxies.from(r), given[0], name, password)
+	who, err := a.known.authenticate(r.Context(), a.o.Proxies.from(r), given[0], name, password)
+	if known := postbox.AsError(err); err != nil && statuses[known.Code] == 0 {
+		// A reason that only MQTT tells apart: the account is disabled.
+		err = postbox.Errorf(postbox.CodeUnauthenticated, "%s", known.Message)
+	}
+	return who, err
 }
 
 // challenge tells how to log in. A browser shows a dialogue of its own for

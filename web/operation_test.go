@@ -226,6 +226,12 @@ func TestAuthentication(t *testing.T) {
 		t.Errorf("a page's script is challenged with %q", got)
 	}
 	s.accounts.mu.Lock()
+	s.accounts.fail = &postbox.Error{Code: "disabled", Message: "the account is disabled"}
+	s.accounts.mu.Unlock()
+	if got := s.request("GET", "/v1/me", basic("carol"), ""); got.StatusCode != http.StatusUnauthorized || got.code() != "unauthenticated" {
+		t.Errorf("a disabled account: %d %s", got.StatusCode, got.text)
+	}
+	s.accounts.mu.Lock()
 	s.accounts.fail = fmt.Errorf("connection refused: %w", postbox.ErrUnavailable)
 	s.accounts.mu.Unlock()
 	got := s.request("GET", "/v1/me", basic("bob"), "")
