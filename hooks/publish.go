@@ -3,6 +3,7 @@ package hooks
 import (
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -104,7 +105,7 @@ func (c *client) checkMessage(m *postbox.Message) error {
 	if len(m.Ref) > l.Ref {
 		return postbox.Errorf(postbox.CodeTooLarge, "the ref has %d bytes; at most %d are allowed", len(m.Ref), l.Ref)
 	}
-	if !strings.HasPrefix(strings.TrimLeft(m.Ref, " \t\r\n"), "{") || !json.Valid([]byte(m.Ref)) {
+	if !strings.HasPrefix(strings.TrimLeft(m.Ref, " \t\r\n"), "{") || !utf8.ValidString(m.Ref) || !json.Valid([]byte(m.Ref)) {
 		return postbox.Errorf(postbox.CodeInvalid, "the property ref must be a JSON object")
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -141,6 +142,12 @@ func (r *request) caller() api.Caller {
 // database restarts.
 func (r *request) answer(reads bool) {
 	h := r.client.hook
+	defer func() {
+		if fault := recover(); fault != nil {
+			h.o.Logger.Error("an operation ended in a panic", "panic", fault, "operation", r.operation, "stack", string(debug.Stack()))
+			r.fail(postbox.Errorf(postbox.CodeInternal, "a fault of the server; its log has the cause"))
+		}
+	}()
 	ctx, cancel := h.within(requestTimeout)
 	defer cancel()
 	var reply []byte
