@@ -13,12 +13,14 @@ ARGS ?=
 MUTANTS ?=
 # The PostgreSQL that "make postgres-versions" runs on: 14 15 16 17 18 are there.
 VERSIONS ?= 14 18
+# Systems that "make platforms" builds for; darwin/amd64 and windows/arm64 do, too.
+PLATFORMS ?= darwin/arm64 windows/amd64
 # How long each fuzz target runs in "make check".
 FUZZTIME ?= 10s
 
 GOFILES = find . -name node_modules -prune -o -name '*.go' -print
 TEST = CGO_ENABLED=1 go tool gotestsum --format pkgname --format-hide-empty-pkg \
-	--post-run-command .ci/count --
+	--jsonfile bin/test-events.json --post-run-command .ci/count --
 
 .PHONY: help
 help: ## list the targets
@@ -64,12 +66,13 @@ guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum sa
 
 .PHONY: test
 test: ## all tests, with the race detector, in random order
+	@mkdir -p bin
 	$(TEST) -race -shuffle=on -timeout 20m ./...
 
 .PHONY: platforms
-platforms: ## build for macOS and Windows too; on Windows without the embedded PostgreSQL
-	for os in darwin windows; do for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null ./cmd/postbox; done; done
+platforms: ## build for other systems, those of PLATFORMS; on Windows without the embedded PostgreSQL
+	for p in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} go build -o /dev/null ./cmd/postbox; done
 
 .PHONY: postgres-versions
 postgres-versions: ## the tests of schema, store and supervisor, a kill and a resume, on each of VERSIONS
@@ -89,6 +92,7 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 
 .PHONY: soak
 soak: ## the long form of the proofs: hours
+	@mkdir -p bin
 	scripts/postgres-versions.sh
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 2h -run='^TestMillionPackets$$' ./broker
