@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"reflect"
+	"sync"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 
@@ -35,10 +36,21 @@ func leftovers(d *door, server *mqtt.Server, hook *hooks.Hook, hub *inbox.Hub) (
 	count(subscriptions(reflect.ValueOf(server.Topics).Elem().FieldByName("root").Elem()), "subscriptions in Mochi's index")
 	count(int(server.Info.Clone().Inflight), "messages in Mochi's flight")
 	count(hook.Connected(), "clients of users")
-	registry := reflect.ValueOf(hook).Elem().FieldByName("registry")
-	count(registry.FieldByName("devices").Len(), "places of devices")
-	count(reflect.ValueOf(hub).Elem().FieldByName("boxes").Len(), "mailboxes")
+	registry, boxes := reflect.ValueOf(hook).Elem().FieldByName("registry"), reflect.ValueOf(hub).Elem()
+	held((*sync.Mutex)(registry.FieldByName("mu").Addr().UnsafePointer()), func() {
+		count(registry.FieldByName("devices").Len(), "places of devices")
+		count(registry.FieldByName("watched").Len(), "presence filters")
+	})
+	held((*sync.RWMutex)(boxes.FieldByName("mu").Addr().UnsafePointer()), func() {
+		count(boxes.FieldByName("boxes").Len(), "mailboxes")
+	})
 	return left
+}
+
+func held(l sync.Locker, f func()) {
+	l.Lock()
+	defer l.Unlock()
+	f()
 }
 
 // subscriptions counts those at a node of Mochi's index and below it.
