@@ -36,7 +36,9 @@ func TestAgainstMochi(t *testing.T) {
 		"paced":           func(o *Options) { o.Rate = 500 },
 		"stored sessions": func(o *Options) { o.Session = true },
 		"5, stored":       func(o *Options) { o.Protocol, o.Session = MQTT5, true },
-		"large bodies":    func(o *Options) { o.BodySize, o.Window = maxBodySize, 4 },
+		"large bodies": func(o *Options) {
+			o.BodySize, o.Window, o.Duration = maxBodySize, 4, 2*time.Second
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := DefaultOptions()

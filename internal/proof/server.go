@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -107,6 +108,8 @@ func NewServer(t testing.TB, o ServerOptions) *Server {
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	// Far from where another process begins, which may have the next pid.
+	givenMu.Lock()
+	defer givenMu.Unlock()
 	for port := 20000 + os.Getpid()*7919%11000; port < 32000; port++ {
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil || given[port] {
@@ -123,8 +126,11 @@ func freeAddress(t testing.TB) string {
 	return ""
 }
 
-// given are the ports that freeAddress gave in this process.
-var given = map[int]bool{}
+// given are the ports that freeAddress gave in this process; givenMu guards it.
+var (
+	givenMu sync.Mutex
+	given   = map[int]bool{}
+)
 
 // env is the environment of the server and of the command line beside it. Our
 // own POSTBOX_… variables are not for them: an unknown one is an error.
