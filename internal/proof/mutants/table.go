@@ -56,13 +56,13 @@ var All = []Mutant{
 	}
 	return e
 `},
-		{"inbox/subscription.go", `	return s.box.at(s.next)
+		{"inbox/subscription.go", `	return s.box.at(s.next), false
 `, `	if s.ahead.seam && s.box.at(s.next) != nil && s.box.at(s.next+1) != nil {
 		s.ahead.seam = false
 		s.next++
 		s.handed++
 	}
-	return s.box.at(s.next)
+	return s.box.at(s.next), false
 `},
 	}},
 	{"cursor-early", "the cursor moves when an entry is sent", []Edit{
