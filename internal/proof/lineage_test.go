@@ -147,10 +147,10 @@ func TestRetentionPassesCursors(t *testing.T) {
 	l.wake()
 	l.await()
 	for _, f := range []*Follower{l.asleep, l.web} {
-		f.Check(t, 1)
 		if gap := f.WaitGap(t, 1); gap.Code != "expired" || gap.Next != 46 {
 			t.Errorf("%s was told %+v, want that there is nothing before 46", f.Name, gap)
 		}
+		f.Check(t, 1)
 	}
 	for _, f := range l.live {
 		f.Check(t, 0)
