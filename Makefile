@@ -62,6 +62,7 @@ guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum sa
 	go mod tidy -diff
 	go mod verify
 	go -C internal/proof/pebble mod tidy -diff
+	go -C examples/embed mod tidy -diff
 	go -C internal/proof/pebble mod verify
 
 # The proofs wait more than they work: begun first, they run beside all others.

@@ -16,6 +16,7 @@ import (
 // the authority checks them; it keeps it, and asks for no other because somebody
 // connects with another name.
 func TestACME(t *testing.T) {
+	t.Parallel()
 	const domain, second = "chat.postbox.example", "mqtt.postbox.example"
 	for _, way := range []string{"tls-alpn-01", "http-01"} {
 		t.Run(way, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 // The command line manages accounts while the server runs.
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	ok := func(stdin string, args ...string) string {
 		t.Helper()

@@ -174,6 +174,7 @@ func TestReadmeShowsTheExample(t *testing.T) {
 // Somebody's own Mochi server, built as a module of its own, has inboxes in its
 // PostgreSQL and keeps its own topics: by Mochi's listener and by ours, over kill -9.
 func TestEmbed(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.NewCluster(t)
 	db, err := sql.Open("postgres", cluster.URL())
 	if err != nil {

@@ -29,6 +29,7 @@ func TestLongDirectory(t *testing.T) {
 
 // The database is UTF-8, in the order of bytes, whatever the environment says.
 func TestLocaleOfTheEnvironment(t *testing.T) {
+	t.Parallel()
 	for name, env := range map[string][]string{
 		"none":  {"LANG=", "LC_ALL="},
 		"C":     {"LANG=C", "LC_ALL="},

@@ -44,6 +44,7 @@ var (
 // devices of the recipient and on two other devices of the sender, beside the
 // sending one.
 func TestEveryClient(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	if a, err := s.AddressesFile(); err != nil || a != s.Addresses {
 		t.Errorf("addresses.json: %+v, %v; want %+v", a, err, s.Addresses)

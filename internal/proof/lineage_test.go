@@ -99,6 +99,7 @@ func TestRestore(t *testing.T) {
 // A new epoch by hand reaches a running server and everybody on it within
 // moments.
 func TestEpochNew(t *testing.T) {
+	t.Parallel()
 	l := newLineage(t)
 	l.follow()
 	l.send(20)

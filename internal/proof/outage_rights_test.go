@@ -134,6 +134,7 @@ func hog(t *testing.T, c *cluster) (let func()) {
 // of its own; backends are ended and statements cancelled under load. Each is
 // tried again, and no sender hears of it.
 func TestStatementsFail(t *testing.T) {
+	t.Parallel()
 	o := newOutage(t, "")
 	o.party.load.start(t)
 	o.party.phone.WaitFor(t, 200)

@@ -124,6 +124,7 @@ func TestStartRefusals(t *testing.T) {
 // A directory of another PostgreSQL version is named as such, and what lies in
 // it stays as it is, to the byte.
 func TestOtherVersionIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	s.AddUser("alice", "alice's secret")
 	s.Stop()

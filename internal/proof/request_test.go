@@ -65,6 +65,7 @@ var script = []step{
 
 // One script of requests and errors, asked in four ways, has the same replies.
 func TestFourWays(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{Env: []string{"POSTBOX_LIMITS_REQUEST_RATE=0"}})
 	node := StartNodeDriver(t)
 	s.AddUser("peer", "secret")

@@ -26,6 +26,7 @@ func secureEnv(t *testing.T, own tlstest.Pair, more ...string) []string {
 // Every library talks over TLS, by TCP and by WebSocket, with nothing but the
 // authority's file; with a certificate of its own it needs no password.
 func TestEveryClientOverTLS(t *testing.T) {
+	t.Parallel()
 	a, clients := tlstest.New(t, "authority"), tlstest.New(t, "clients")
 	s := StartServer(t, ServerOptions{Env: secureEnv(t, a.Server(),
 		"POSTBOX_TLS_CLIENT_AUTH=optional", "POSTBOX_TLS_CLIENT_CA_FILE="+clients.File)})
@@ -137,6 +138,7 @@ func shown(t *testing.T, address string, a *tlstest.Authority) *big.Int {
 // SIGHUP makes a running server show the files as they are now. Connections
 // stay, and what cannot be used is one line in the log.
 func TestHangup(t *testing.T) {
+	t.Parallel()
 	a := tlstest.New(t, "authority")
 	files, next := a.Server(), a.Server()
 	s := StartServer(t, ServerOptions{Env: secureEnv(t, files)})

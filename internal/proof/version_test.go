@@ -13,6 +13,7 @@ import (
 // enough to run on every version of PostgreSQL; POSTBOX_TEST_POSTGRES names the
 // major version that it must find.
 func TestKillAndResume(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	s.AddUser("alice", "alice's secret")
 	s.AddUser("bob", "bob's secret")

@@ -12,6 +12,7 @@ import (
 // devices are connected, while they wait for their delay, and while they are
 // being sent after the start. One that was taken back never is.
 func TestWillsAcrossKills(t *testing.T) {
+	t.Parallel()
 	const each = 5 // of 8 kinds: a user has at most 50 devices
 	rounds := 3
 	if soak {
