@@ -65,11 +65,10 @@ guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum sa
 	go -C examples/embed mod tidy -diff
 	go -C internal/proof/pebble mod verify
 
-# The proofs wait more than they work: begun first, they run beside all others.
 .PHONY: test
 test: ## all tests, with the race detector, in random order
 	@mkdir -p bin
-	$(TEST) -race -shuffle=on -timeout 30m ./internal/proof ./...
+	$(TEST) -race -shuffle=on -timeout 30m ./...
 
 .PHONY: platforms
 platforms: ## build for other systems, those of PLATFORMS; on Windows without the embedded PostgreSQL
