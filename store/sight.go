@@ -30,18 +30,26 @@ func (s *Store) Visible(ctx context.Context, user postbox.UserID, names []postbo
 	return s.seen(ctx, look, user, pq.Array(texts(names)))
 }
 
-// AllVisible returns all whom the user may see, by name, at most limit.
-func (s *Store) AllVisible(ctx context.Context, user postbox.UserID, limit int) ([]Seen, error) {
-	const look = `
+// circle selects, as `others`, the user $1, those of the user's direct
+// conversations in which the named side wrote when it is the low one or the high
+// one, and all who share a room with the user.
+func circle(whenLow, whenHigh string) string {
+	return `
 		WITH others AS MATERIALIZED (
 			SELECT $1::bigint AS id
-			UNION SELECT c.user_high FROM postbox.conversations c WHERE c.user_low = $1 AND c.high_wrote
-			UNION SELECT c.user_low FROM postbox.conversations c WHERE c.user_high = $1 AND c.room IS NULL AND c.low_wrote
+			UNION SELECT c.user_high FROM postbox.conversations c WHERE c.user_low = $1 AND c.` + whenLow + `
+			UNION SELECT c.user_low FROM postbox.conversations c WHERE c.user_high = $1 AND c.room IS NULL AND c.` + whenHigh + `
 			UNION SELECT b.user_id
 			        FROM postbox.memberships a
 			        JOIN postbox.conversations r ON r.id = a.conversation_id AND r.deleted_at IS NULL
 			        JOIN postbox.memberships b ON b.conversation_id = a.conversation_id AND b.left_seq IS NULL
-			       WHERE a.user_id = $1 AND a.left_seq IS NULL)
+			       WHERE a.user_id = $1 AND a.left_seq IS NULL)`
+}
+
+// AllVisible returns all whom the user may see, by name, at most limit: who have
+// written to the user, or share a room; nobody who has blocked the user.
+func (s *Store) AllVisible(ctx context.Context, user postbox.UserID, limit int) ([]Seen, error) {
+	look := circle("high_wrote", "low_wrote") + `
 		SELECT u.id, u.name, u.seen_at
 		  FROM others JOIN postbox.users u ON u.id = others.id AND u.erased_at IS NULL
 		 WHERE NOT EXISTS (SELECT FROM postbox.blocks b WHERE b.user_id = u.id AND b.blocked_id = $1)
@@ -52,16 +60,7 @@ func (s *Store) AllVisible(ctx context.Context, user postbox.UserID, limit int) 
 // Viewers are all who may see a user: whom the user has written to, and who shares
 // a room with the user; nobody whom the user has blocked.
 func (s *Store) Viewers(ctx context.Context, user postbox.UserID) ([]postbox.UserID, error) {
-	const look = `
-		WITH others AS MATERIALIZED (
-			SELECT $1::bigint AS id
-			UNION SELECT c.user_high FROM postbox.conversations c WHERE c.user_low = $1 AND c.low_wrote
-			UNION SELECT c.user_low FROM postbox.conversations c WHERE c.user_high = $1 AND c.room IS NULL AND c.high_wrote
-			UNION SELECT b.user_id
-			        FROM postbox.memberships a
-			        JOIN postbox.conversations r ON r.id = a.conversation_id AND r.deleted_at IS NULL
-			        JOIN postbox.memberships b ON b.conversation_id = a.conversation_id AND b.left_seq IS NULL
-			       WHERE a.user_id = $1 AND a.left_seq IS NULL)
+	look := circle("low_wrote", "high_wrote") + `
 		SELECT o.id FROM others o
 		 WHERE NOT EXISTS (SELECT FROM postbox.blocks b WHERE b.user_id = $1 AND b.blocked_id = o.id)`
 	var all []postbox.UserID
@@ -71,7 +70,7 @@ func (s *Store) Viewers(ctx context.Context, user postbox.UserID) ([]postbox.Use
 		all = append(all, id)
 		return err
 	}, user)
-	return all, err
+	return all, away("look up who may see a user", err)
 }
 
 func (s *Store) seen(ctx context.Context, look string, args ...any) ([]Seen, error) {
@@ -85,31 +84,6 @@ func (s *Store) seen(ctx context.Context, look string, args ...any) ([]Seen, err
 		return err
 	}, args...)
 	return all, away("look up who may be seen", err)
-}
-
-// Sight is a question: may the user see the other?
-type Sight struct{ User, Other postbox.UserID }
-
-// MaySee answers questions, in their order: whom to tell when somebody comes or
-// goes, and whether a read marker may be shown.
-func (s *Store) MaySee(ctx context.Context, questions []Sight) ([]bool, error) {
-	users, others := make([]int64, len(questions)), make([]int64, len(questions))
-	for i, q := range questions {
-		users[i], others[i] = int64(q.User), int64(q.Other)
-	}
-	look := `
-		SELECT w.user_id = w.other_id OR ` + seesUser("w.user_id", "w.other_id", "c") + `
-		  FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS w (user_id, other_id, ord)
-		  LEFT JOIN postbox.conversations c ON c.user_low = least(w.user_id, w.other_id) AND c.user_high = greatest(w.user_id, w.other_id)
-		 ORDER BY w.ord`
-	answers := make([]bool, 0, len(questions))
-	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
-		var may bool
-		err := rows.Scan(&may)
-		answers = append(answers, may)
-		return err
-	}, pq.Array(users), pq.Array(others))
-	return answers, away("look up who may be seen", err)
 }
 
 // SaveSeen notes that users are, or were until now, connected: at most once a
