@@ -27,6 +27,8 @@ const (
 	noteSeenEvery = time.Minute
 	// presenceTimeout bounds one look at who may see whom.
 	presenceTimeout = 10 * time.Second
+	// presencePause is how long what could not be told waits for its next try.
+	presencePause = time.Second
 )
 
 // presence knows who has a device connected, with a grace. What changes is told
@@ -119,6 +121,15 @@ func (h *Hook) Online(name postbox.User) bool {
 	return h.presence.users[name] != nil
 }
 
+// keep notes what could not be told, unless there is something newer.
+func (p *presence) keep(name postbox.User, c presenceChange) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, newer := p.changed[name]; !newer {
+		p.changed[name] = c
+	}
+}
+
 // take returns what is to be told, and nothing the next time.
 func (p *presence) take() map[postbox.User]presenceChange {
 	p.mu.Lock()
@@ -144,6 +155,7 @@ func (p *presence) online() []postbox.UserID {
 func (h *Hook) KeepPresence(ctx context.Context) {
 	seen := time.NewTicker(noteSeenEvery)
 	defer seen.Stop()
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,7 +164,9 @@ func (h *Hook) KeepPresence(ctx context.Context) {
 			h.noteSeen(ctx, h.presence.online())
 			continue
 		case <-h.presence.soon:
+		case <-again:
 		}
+		again = nil
 		changed := h.presence.take()
 		var gone []postbox.UserID
 		for _, c := range changed {
@@ -166,7 +180,10 @@ func (h *Hook) KeepPresence(ctx context.Context) {
 			if !c.online {
 				state.LastSeen = time.Now()
 			}
-			h.tellPresence(ctx, c.user, state)
+			if !h.tellPresence(ctx, c.user, state) {
+				h.presence.keep(name, c)
+				again = time.After(presencePause)
+			}
 		}
 	}
 }
@@ -182,11 +199,12 @@ func (h *Hook) noteSeen(ctx context.Context, users []postbox.UserID) {
 	}
 }
 
-// tellPresence tells a user's state to the devices that watch it and may know.
-func (h *Hook) tellPresence(ctx context.Context, user postbox.UserID, state postbox.PresenceState) {
+// tellPresence tells a user's state to the devices that watch it and may know. It
+// reports false when the database did not say who may.
+func (h *Hook) tellPresence(ctx context.Context, user postbox.UserID, state postbox.PresenceState) bool {
 	watchers := h.registry.watchers(state.User)
 	if len(watchers) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
 	defer cancel()
@@ -199,13 +217,14 @@ func (h *Hook) tellPresence(ctx context.Context, user postbox.UserID, state post
 		if ctx.Err() == nil {
 			h.o.Logger.Warn("telling who came and went failed", "error", err)
 		}
-		return
+		return false
 	}
 	for _, viewer := range viewers {
 		for _, c := range watchers[viewer] {
 			c.sendPresence(state, false)
 		}
 	}
+	return true
 }
 
 // Hide tells a viewer's devices that they see a user no longer: what they would

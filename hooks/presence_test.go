@@ -14,6 +14,7 @@ import (
 // sight notes what it is asked.
 type sight struct {
 	asked []postbox.UserID // Viewers of whom
+	away  error            // of Viewers
 	seen  []postbox.UserID
 }
 
@@ -23,7 +24,7 @@ func (s *sight) Visible(context.Context, postbox.UserID, []postbox.User) ([]post
 
 func (s *sight) Viewers(_ context.Context, user postbox.UserID) ([]postbox.UserID, error) {
 	s.asked = append(s.asked, user)
-	return nil, nil
+	return nil, s.away
 }
 
 func (s *sight) NoteSeen(_ context.Context, users []postbox.UserID) error {
@@ -69,6 +70,39 @@ func TestPresenceHasAGrace(t *testing.T) {
 		step("for good", presenceGrace, false, 2)
 		if !slices.Contains(s.seen, 1) {
 			t.Error("it was not noted when she was seen")
+		}
+		cancel()
+		<-ended
+	})
+}
+
+// Who came while the database was away is told when it is back.
+func TestPresenceIsToldAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &sight{away: postbox.ErrUnavailable}
+		h := &Hook{o: Options{Sight: s, Logger: slog.New(slog.DiscardHandler), AwaySince: func() time.Time { return time.Time{} }}}
+		h.registry.init()
+		h.presence.init(presenceGrace)
+		h.registry.watch(watchesAll, &client{who: Identity{ID: 9}})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			h.KeepPresence(ctx)
+		}()
+		h.Arrived(1, "alice")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before := len(s.asked)
+		s.away = nil
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		told := len(s.asked)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if told != before+1 || len(s.asked) != told {
+			t.Errorf("asked %d times while it was away, then %d and %d more: want 1 and 0", before, told-before, len(s.asked)-told)
 		}
 		cancel()
 		<-ended

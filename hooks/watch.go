@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 
@@ -12,6 +13,9 @@ import (
 
 // watchesAll is the filter for all whom a user may see.
 const watchesAll = "presence/+"
+
+// readyPause is how long a device that takes nothing now is left in peace.
+const readyPause = 20 * time.Millisecond
 
 // watch is one presence filter of a connection.
 type watch struct {
@@ -67,6 +71,10 @@ func (c *client) showPresent() {
 		}
 		names = append(names, postbox.User(strings.TrimPrefix(f, "presence/")))
 	}
+	if c.reads.waiting() >= maxReads {
+		c.disconnect(packets.ErrServerBusy) // what was granted would not be true
+		return
+	}
 	c.reads.put(c.hook, nil, func() { c.sendPresent(names) }, c.give)
 }
 
@@ -86,6 +94,9 @@ func (c *client) sendPresent(names []postbox.User) {
 		return
 	}
 	for _, p := range visible {
+		for !c.conn.Ready() && !c.conn.Closed() && ctx.Err() == nil {
+			c.wait(readyPause) // it reads more slowly than it is shown
+		}
 		p.Online = h.Online(p.User)
 		c.sendPresence(p, true)
 	}
