@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"sync"
 
 	"postbox"
@@ -130,41 +129,4 @@ func (m membership) add(spans []postbox.Span) []postbox.Span {
 // errNoMessage does not say whether there is such a message elsewhere.
 func errNoMessage(id postbox.MessageID) error {
 	return postbox.Errorf(postbox.CodeNotFound, "there is no message %s", id)
-}
-
-// PlaceOf finds the conversation and the position of a message that the user
-// may see; else it is ErrNotFound.
-func (s *Store) PlaceOf(ctx context.Context, user postbox.UserID, id postbox.MessageID) (postbox.Place, postbox.Seq, error) {
-	const look = `
-		SELECT m.conversation_id, m.seq, coalesce(c.user_low, 0), coalesce(c.user_high, 0), coalesce(c.room, '')
-		  FROM postbox.messages m JOIN postbox.conversations c ON c.id = m.conversation_id
-		 WHERE m.id = $1`
-	p := postbox.Place{SelfID: user, Spans: everything}
-	var seq postbox.Seq
-	var low, high postbox.UserID
-	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
-		return rows.Scan(&p.Conversation, &seq, &low, &high, &p.Room)
-	}, id.String())
-	switch {
-	case err != nil:
-		return postbox.Place{}, 0, away("find a message", err)
-	case p.Room != "":
-		p, err = s.roomPlace(ctx, user, p.Room)
-		if errors.Is(err, postbox.ErrNotFound) || err == nil && !p.Shows(seq) {
-			err = errNoMessage(id)
-		}
-	case seq == 0 || user != low && user != high:
-		err = errNoMessage(id)
-	default:
-		if p.WithID = low; user == low {
-			p.WithID = high
-		}
-		names := map[postbox.UserID]postbox.User{user: "", p.WithID: ""}
-		err = s.nameUsers(ctx, names)
-		p.Self, p.With = names[user], names[p.WithID]
-	}
-	if err != nil {
-		return postbox.Place{}, 0, err
-	}
-	return p, seq, nil
 }
