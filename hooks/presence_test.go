@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +12,10 @@ import (
 	"postbox"
 )
 
-// sight notes what it is asked.
+// sight notes what it is asked. It locks: synctest.Wait orders what came before
+// it for the race detector, and a Sleep orders nothing after it.
 type sight struct {
+	mu    sync.Mutex
 	asked []postbox.UserID // Viewers of whom
 	away  error            // of Viewers
 	seen  []postbox.UserID
@@ -23,13 +26,31 @@ func (s *sight) Visible(context.Context, postbox.UserID, []postbox.User) ([]post
 }
 
 func (s *sight) Viewers(_ context.Context, user postbox.UserID) ([]postbox.UserID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.asked = append(s.asked, user)
 	return nil, s.away
 }
 
 func (s *sight) NoteSeen(_ context.Context, users []postbox.UserID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.seen = append(s.seen, users...)
 	return nil
+}
+
+// told returns how often it was asked for viewers.
+func (s *sight) told() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asked)
+}
+
+// comeBack ends the outage.
+func (s *sight) comeBack() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = nil
 }
 
 // A user who comes back within the grace was never away; one who stays away is
@@ -52,8 +73,8 @@ func TestPresenceHasAGrace(t *testing.T) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if h.Online("alice") != online || len(s.asked) != told {
-				t.Errorf("%s: online %v, told %d times; want %v, %d", what, h.Online("alice"), len(s.asked), online, told)
+			if h.Online("alice") != online || s.told() != told {
+				t.Errorf("%s: online %v, told %d times; want %v, %d", what, h.Online("alice"), s.told(), online, told)
 			}
 		}
 		step("before", 0, false, 0)
@@ -68,11 +89,11 @@ func TestPresenceHasAGrace(t *testing.T) {
 		step("and back", time.Hour, true, 1)
 		h.Left("alice")
 		step("for good", presenceGrace, false, 2)
+		cancel()
+		<-ended
 		if !slices.Contains(s.seen, 1) {
 			t.Error("it was not noted when she was seen")
 		}
-		cancel()
-		<-ended
 	})
 }
 
@@ -94,15 +115,15 @@ func TestPresenceIsToldAfterAnOutage(t *testing.T) {
 		h.Arrived(1, "alice")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		before := len(s.asked)
-		s.away = nil
+		before := s.told()
+		s.comeBack()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		told := len(s.asked)
+		told := s.told()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if told != before+1 || len(s.asked) != told {
-			t.Errorf("asked %d times while it was away, then %d and %d more: want 1 and 0", before, told-before, len(s.asked)-told)
+		if told != before+1 || s.told() != told {
+			t.Errorf("asked %d times while it was away, then %d and %d more: want 1 and 0", before, told-before, s.told()-told)
 		}
 		cancel()
 		<-ended

@@ -39,6 +39,11 @@ func handshake(ctx context.Context, o *Options, id identity, filter string) (l l
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err() // the closed connection is only how that ended it
+		}
+	}()
 
 	if l.receiveMaximum, err = connect(conn, o.Protocol, id, o.Session); err != nil {
 		return link{}, err

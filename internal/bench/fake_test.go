@@ -192,7 +192,9 @@ func (b *fakeBroker) publish(conn net.Conn, header byte, body []byte) error {
 	case repeat:
 		deliveries = append(deliveries, payload)
 	case swap:
+		b.mu.Lock()
 		b.held[topic], deliveries = payload, nil
+		b.mu.Unlock()
 	case misroute:
 		topic = "inbox/recipient2"
 	case cut:
