@@ -14,9 +14,9 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"postbox/auth"
 	"postbox/configs"
 	"postbox/hooks"
-	"postbox/web"
 )
 
 // acceptPause is how long accepting waits after an error, such as no free file
@@ -35,7 +35,7 @@ type door struct {
 	perHost  int // connections of one address that have not sent CONNECT
 	arrivals arrivals
 	log      *slog.Logger
-	proxies  web.Proxies
+	proxies  auth.Proxies
 	// certificates belong to the listeners with TLS.
 	certificates *Certificates
 

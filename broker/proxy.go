@@ -10,8 +10,8 @@ import (
 
 	proxyproto "github.com/pires/go-proxyproto"
 
+	"postbox/auth"
 	"postbox/configs"
-	"postbox/web"
 )
 
 // proxyHeaderLimit is how many bytes a PROXY header may have. Version 1 has 107
@@ -72,8 +72,8 @@ func (c *proxied) Read(p []byte) (int, error) {
 func (c *proxied) RemoteAddr() net.Addr { return c.remote }
 
 // proxiesOf are the proxies that a configuration trusts.
-func proxiesOf(c configs.Proxy) web.Proxies {
-	p := web.Proxies{Trusted: c.Networks()}
+func proxiesOf(c configs.Proxy) auth.Proxies {
+	p := auth.Proxies{Trusted: c.Networks()}
 	switch c.HTTPHeader {
 	case configs.HTTPHeaderXForwardedFor:
 		p.Header = "X-Forwarded-For"

@@ -13,6 +13,7 @@ import (
 
 	"postbox"
 	"postbox/api"
+	"postbox/auth"
 )
 
 // Operations does the operations of docs/spec.md §7: an api.API.
@@ -42,7 +43,7 @@ type APIOptions struct {
 	// the server's own if it is empty.
 	Origins []string
 	// Proxies say where a request comes from. Zero: nobody does.
-	Proxies Proxies
+	Proxies auth.Proxies
 	// MaxRequest is the most bytes of a request's body.
 	MaxRequest int
 	// Held is how many streams and waiting requests a user may have at once.

@@ -45,7 +45,7 @@ func (a *API) authenticate(r *http.Request) (Identity, error) {
 		}
 		name, password = "", token
 	}
-	who, err := a.known.authenticate(r.Context(), a.o.Proxies.from(r), given[0], name, password)
+	who, err := a.known.authenticate(r.Context(), a.o.Proxies.From(r), given[0], name, password)
 	if known := postbox.AsError(err); err != nil && statuses[known.Code] == 0 {
 		// A reason that only MQTT tells apart: the account is disabled.
 		err = postbox.Errorf(postbox.CodeUnauthenticated, "%s", known.Message)

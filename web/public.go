@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"postbox/auth"
 )
 
 // PublicOptions are what the public address works with.
@@ -15,7 +17,7 @@ type PublicOptions struct {
 	// open a WebSocket.
 	Origins []string
 	// Proxies say where a request comes from. Zero: nobody does.
-	Proxies Proxies
+	Proxies auth.Proxies
 	// MQTT serves one connection to its end; the state is that of its TLS, nil if
 	// it has none.
 	MQTT func(net.Conn, *tls.ConnectionState)

@@ -45,7 +45,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
 	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, nil, r.Header.Get("traceparent")}
-	if from, told := u.o.Proxies.client(r); told {
+	if from, told := u.o.Proxies.Client(r); told {
 		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
 	}
 	u.o.MQTT(stream, r.TLS)

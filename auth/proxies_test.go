@@ -1,4 +1,4 @@
-package web
+package auth
 
 import (
 	"net/http"
@@ -62,7 +62,7 @@ func TestClient(t *testing.T) {
 			if test.other != "" {
 				r.Header.Add(other, test.other)
 			}
-			if got, _ := p.client(r); got.String() != test.want {
+			if got, _ := p.Client(r); got.String() != test.want {
 				t.Errorf("got %s, want %s", got, test.want)
 			}
 		})
@@ -83,7 +83,7 @@ func FuzzClient(f *testing.F) {
 		if forwarded {
 			p.Header, parse = "Forwarded", forwardedFor
 		}
-		got, _ := p.client(&http.Request{RemoteAddr: "10.0.0.1:99", Header: http.Header{p.Header: {line}}})
+		got, _ := p.Client(&http.Request{RemoteAddr: "10.0.0.1:99", Header: http.Header{p.Header: {line}}})
 		if got == netip.MustParseAddr("10.0.0.1") {
 			return
 		}

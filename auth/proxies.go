@@ -1,4 +1,4 @@
-package web
+package auth
 
 import (
 	"net"
@@ -26,9 +26,9 @@ func (p Proxies) trusts(ip netip.Addr) bool {
 	return slices.ContainsFunc(p.Trusted, func(n netip.Prefix) bool { return n.Contains(ip) })
 }
 
-// from is the IP address that a request comes from, as trusted proxies tell it.
-func (p Proxies) from(r *http.Request) string {
-	if told, ok := p.client(r); ok {
+// From is the IP address that a request comes from, as trusted proxies tell it.
+func (p Proxies) From(r *http.Request) string {
+	if told, ok := p.Client(r); ok {
 		return told.String()
 	}
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -38,11 +38,11 @@ func (p Proxies) from(r *http.Request) string {
 	return host
 }
 
-// client is the address that a request comes from: its peer's, or what trusted
+// Client is the address that a request comes from: its peer's, or what trusted
 // proxies say. Each adds the address of its own peer at the end of the list, so
 // the list is read from there, up to the first that is no proxy of ours: what
 // stands before that one anybody may have written.
-func (p Proxies) client(r *http.Request) (netip.Addr, bool) {
+func (p Proxies) Client(r *http.Request) (netip.Addr, bool) {
 	at, ok := hostIP(r.RemoteAddr)
 	if !ok || p.Header == "" || !p.trusts(at) {
 		return at, false
