@@ -104,6 +104,7 @@ func (c *careful) nonsense() {
 // behind the cursor with the packet ids of before, the first window marked as
 // sent before.
 func TestAcknowledgeInAnyOrder(t *testing.T) {
+	t.Parallel()
 	entries := 600
 	if soak {
 		entries = 100_000
@@ -187,6 +188,7 @@ func (c *careful) again(s *Server, o RawConnect) {
 // A PUBREC is no acknowledgement of a delivery at QoS 1: whatever the server
 // makes of the connection, the delivery comes again.
 func TestPubrecIsNoAcknowledgement(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	s.AddUser("alice", "alice's secret")
 	s.AddUser("bob", "bob's secret")

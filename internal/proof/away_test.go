@@ -26,6 +26,7 @@ func flatMemory(t testing.TB, s *Server, idle int64, doing string) {
 // repeat where catching up meets what is new, and the server's memory stays
 // flat: while it stores them and while it hands them out.
 func TestAwayFor20000(t *testing.T) {
+	t.Parallel()
 	messages, size := 20_000, 100
 	if soak {
 		messages, size = 100_000, 1024

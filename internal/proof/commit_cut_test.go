@@ -73,6 +73,7 @@ func (v *verdicts) look(c Cut) {
 // load: the server does not hear whether the batch was stored. It finds out:
 // nothing is lost, doubled, or numbered with a hole.
 func TestCommitsOfUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	cuts := 60
 	if soak {
 		cuts = 1000
@@ -126,6 +127,7 @@ func TestCommitsOfUnknownOutcome(t *testing.T) {
 // without its client: the server must not store the batch again before that
 // one has ended.
 func TestOrphanedCommit(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.NewCluster(t)
 	db, err := sql.Open("postgres", cluster.URL())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 // The path of a socket may have some hundred bytes, that of a directory more.
 func TestLongDirectory(t *testing.T) {
+	t.Parallel()
 	dir := strings.Repeat("deep/", 40)[:199] // 200 with the slash before it
 	s := StartServer(t, ServerOptions{Dir: dir})
 	if len(s.Dir) < 200 {
@@ -133,6 +134,7 @@ func (f *floods) check(t *testing.T) {
 // Ctrl-C in a terminal reaches every process there. The server still writes out
 // what it has, acknowledges it, and its PostgreSQL ends cleanly after it.
 func TestInterruptOfTheWholeGroupUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	f := startFloods(t, s)
 	s.ends(t, func() error { return syscall.Kill(-s.PID(), syscall.SIGINT) })
@@ -148,6 +150,7 @@ func TestInterruptOfTheWholeGroupUnderLoad(t *testing.T) {
 // SIGTERM under load on the embedded database: exit 0 within ten seconds, and
 // what was acknowledged is there.
 func TestTerminateUnderLoad(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	f := startFloods(t, s)
 	s.ends(t, func() error { return syscall.Kill(s.PID(), syscall.SIGTERM) })
@@ -156,6 +159,7 @@ func TestTerminateUnderLoad(t *testing.T) {
 
 // A server that waits for its database at the start ends as well.
 func TestTerminateWhileStarting(t *testing.T) {
+	t.Parallel()
 	s := NewServer(t, ServerOptions{DatabaseURL: "postgres://app@" + freeAddress(t) + "/app?sslmode=disable"})
 	cmd := exec.Command(s.binary, "serve")
 	cmd.Env, cmd.Dir, cmd.Stderr = s.env(), s.root, s.log
@@ -202,6 +206,7 @@ func (s *Server) ends(t *testing.T, signal func() error) {
 // that does not stop. What that leaves running is stopped by the next start,
 // within 15 seconds and those that a start takes.
 func TestSecondSignalAndWhatItLeaves(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	f := startFloods(t, s)
 	postmaster, err := s.postmaster()
@@ -252,6 +257,7 @@ func TestSecondSignalAndWhatItLeaves(t *testing.T) {
 // Killed without notice, the server is there again within 15 seconds; so it is
 // when its postmaster was killed with it.
 func TestStartAfterKills(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	s.AddUser("alice", "alice's secret")
 	for _, both := range []bool{false, true, false} {

@@ -27,6 +27,7 @@ func (d *Device) subscribeAs(qos byte, raw bool) {
 // Bodies come in full where they fit, else with their size; entries of which
 // not even the envelope fits are spared, and `after` says so.
 func TestCursorPassesWhatDoesNotFit(t *testing.T) {
+	t.Parallel()
 	const large = 3000
 	entries := 1500
 	if soak {

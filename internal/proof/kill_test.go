@@ -51,6 +51,7 @@ type kills struct {
 // and again. All that was acknowledged is stored, all that was sent is stored
 // once, and every device gets all of it in order.
 func TestKillRounds(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) {
 		s := StartServer(t, ServerOptions{})
 		killRounds(t, &kills{T: t, s: s, postmaster: s.postmaster})

@@ -41,6 +41,7 @@ type lineage struct {
 // messages. Every follower is told before it gets one of those, and then gets
 // all that is due to it; nobody skips anything silently.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		running bool // the server goes on while its database is replaced
@@ -132,6 +133,7 @@ func TestEpochNew(t *testing.T) {
 // Retention by hand passes the cursors of devices that are away: they are told
 // from where on there is something.
 func TestRetentionPassesCursors(t *testing.T) {
+	t.Parallel()
 	l := newLineage(t)
 	l.follow()
 	l.send(50)

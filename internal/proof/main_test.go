@@ -1,14 +1,26 @@
 package proof
 
 import (
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
+// Those that measure how others are disturbed run one by one, and first. The
+// rest wait more than they compute, so more of them run at once than there are
+// processors.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 	code := Main(m)
 	if code == 0 {
 		if err := goleak.Find(); err != nil {

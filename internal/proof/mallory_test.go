@@ -10,6 +10,7 @@ import (
 
 // Mallory has an account like everybody and tries to read what is not hers.
 func TestMalloryCannotRead(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	for _, user := range []string{"bob", "mallory"} {
 		s.AddUser(user, user+"'s secret")
@@ -49,6 +50,7 @@ func TestMalloryCannotRead(t *testing.T) {
 // The client id is the device's name beside its user's: mallory, with bob's
 // client id, neither disturbs his device nor gets its session.
 func TestMalloryCannotTakeOver(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	for _, user := range []string{"bob", "mallory"} {
 		s.AddUser(user, user+"'s secret")
@@ -87,6 +89,7 @@ func TestMalloryCannotTakeOver(t *testing.T) {
 
 // What she writes is hers by name, goes where it may, and is not kept.
 func TestMalloryCannotForge(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	for _, user := range []string{"bob", "mallory"} {
 		s.AddUser(user, user+"'s secret")
@@ -126,6 +129,7 @@ func TestMalloryCannotForge(t *testing.T) {
 
 // A wrong name or password is told so, as is a device without a usable name.
 func TestMalloryCannotConnect(t *testing.T) {
+	t.Parallel()
 	s := StartServer(t, ServerOptions{})
 	s.AddUser("bob", "bob's secret")
 	for _, c := range []struct {

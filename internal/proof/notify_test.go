@@ -9,6 +9,7 @@ import (
 
 // A service manager learns when the server listens and when it begins to stop.
 func TestServiceManagerIsTold(t *testing.T) {
+	t.Parallel()
 	socket := filepath.Join(reachableDir(t), "notify")
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {

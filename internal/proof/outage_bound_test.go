@@ -12,6 +12,7 @@ import (
 // closed, those too that only listen, and new ones are refused with "not now".
 // When it is back everything flows by itself, and nothing is lost or doubled.
 func TestDatabaseAwayPastTheBound(t *testing.T) {
+	t.Parallel()
 	bound, env := 3*time.Second, []string{"POSTBOX_OUTAGE_TIMEOUT=3s"}
 	if soak {
 		bound, env = 5*time.Minute, nil // the default

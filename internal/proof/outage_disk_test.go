@@ -16,6 +16,7 @@ import (
 // goes on by itself. The long form fills real file systems, and must be run by
 // root, who may mount them.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if soak {
 		t.Run("of the tables", tablesFull)
 		t.Run("of the log", logFull)

@@ -14,6 +14,7 @@ import (
 // statements are ended. All of that is "away": senders wait, none is refused,
 // and it goes on by itself when it is mended. The log says what is wrong.
 func TestDatabaseDoesNotLetIn(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "", map[string]string{"max_connections": "30"})
 	db := c.db()
 	c.exec(db,

@@ -11,6 +11,7 @@ import (
 // back are never told that their password is wrong, and everything flows again
 // by itself.
 func TestDatabaseAway(t *testing.T) {
+	t.Parallel()
 	const flat = 64 << 20 // bytes between the peak and idle
 	for _, test := range []struct {
 		name  string

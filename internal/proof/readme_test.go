@@ -20,6 +20,7 @@ import (
 // pasted is run, in order: the server as it says, on free ports, the mosquitto
 // clients and the JavaScript against it, the SQL on its database.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	clone := freshClone(t)
 	readme, err := os.ReadFile(filepath.Join(clone, "README.md"))
 	if err != nil {

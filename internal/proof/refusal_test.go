@@ -43,6 +43,7 @@ func (s *Server) refused(code int, says ...string) {
 // A server that cannot start says why in one line, what to do about it, and no
 // password.
 func TestStartRefusals(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "", nil)
 	db := c.db()
 	c.exec(db, `CREATE ROLE app LOGIN PASSWORD 'other'`, `CREATE ROLE poor LOGIN`, `CREATE DATABASE newer`)
@@ -190,6 +191,7 @@ func checksum(t *testing.T, dir string) string {
 // A directory that the account of PostgreSQL cannot reach, such as one in the
 // home of whoever starts the server as root. Others simply use theirs.
 func TestDirectoryInAClosedHome(t *testing.T) {
+	t.Parallel()
 	home := filepath.Join("home", "postbox-data")
 	s := NewServer(t, ServerOptions{Dir: home})
 	closed := filepath.Dir(s.Dir)

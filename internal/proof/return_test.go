@@ -12,6 +12,7 @@ import (
 // served, none is forgotten over the others, and memory stays flat. They come
 // with tokens: what passwords cost to check is not the matter here.
 func TestManyReturnAtOnce(t *testing.T) {
+	t.Parallel()
 	users, behind := 60, 200
 	if soak {
 		users = 500

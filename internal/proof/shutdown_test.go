@@ -15,6 +15,7 @@ import (
 // nothing that is not stored, and what it could not note is made good when it
 // starts again.
 func TestStopWhileTheDatabaseIsSilent(t *testing.T) {
+	t.Parallel()
 	cluster := pgtest.NewCluster(t)
 	admin, err := sql.Open("postgres", cluster.URL())
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 // server waits for one that takes nothing, with entries from the database that
 // memory does not hold; then it reads faster and meets what is new.
 func TestSlowReader(t *testing.T) {
+	t.Parallel()
 	const rate, size = 50_000, 1 << 10
 	messages, during := 3000, 15*time.Second
 	if soak {

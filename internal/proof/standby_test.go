@@ -14,6 +14,7 @@ import (
 // is read-only at first: that is "away". Once it is promoted everything flows,
 // and what was acknowledged is there, since the standby is a synchronous one.
 func TestStandbyTakesOver(t *testing.T) {
+	t.Parallel()
 	primary := newCluster(t, "", nil)
 	db := primary.db()
 	standby := primary.follow()

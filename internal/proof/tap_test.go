@@ -89,6 +89,7 @@ func (b *box) wait(t *testing.T, n int) []Delivery {
 }
 
 func TestTapSeesEveryClient(t *testing.T) {
+	t.Parallel()
 	mqttAddr, httpAddr := bareMochi(t)
 	tap := StartTap(t, mqttAddr, httpAddr)
 	goDriver, node := StartGoDriver(t), StartNodeDriver(t)
@@ -173,6 +174,7 @@ func TestTapSeesEveryClient(t *testing.T) {
 // A connection that the tap cuts makes Paho send again with DUP, and the tap
 // knows the message again.
 func TestTapKnowsReSends(t *testing.T) {
+	t.Parallel()
 	mqttAddr, httpAddr := bareMochi(t)
 	tap := StartTap(t, mqttAddr, httpAddr)
 	c := StartGoDriver(t).Connect(ClientOptions{Library: Paho3, URL: "mqtt://" + tap.Addr, ID: "p", User: "alice"})

@@ -190,6 +190,7 @@ func TestHangup(t *testing.T) {
 // A start with files that cannot be used ends with one line, and so does the
 // check of the configuration.
 func TestTLSFileErrors(t *testing.T) {
+	t.Parallel()
 	a := tlstest.New(t, "authority")
 	pair, other := a.Server(), a.Server()
 	dir := t.TempDir()
