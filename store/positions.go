@@ -12,8 +12,9 @@ import (
 
 // lookBack is how many numbers back the last message that a user has sent is
 // looked for: it moves their read position too, and is not noted for each
-// message. Whoever asks for positions has what is found noted, see
-// SaveOwnPositions.
+// message. With each 500th message of a conversation it is noted for those before
+// (schema function postbox.note_own_positions), and whoever asks for positions has
+// what is found noted, see SaveOwnPositions.
 const lookBack = `1000`
 
 // ownLast finds, in a conversation p with a position kept, the last message that
