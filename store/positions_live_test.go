@@ -90,21 +90,34 @@ func TestPositionsAtOnce(t *testing.T) {
 	var senders, observers sync.WaitGroup
 	done := make(chan struct{})
 	for i, user := range []postbox.User{"alice", "bob"} {
-		lane, r := w.lane(1+i), rand.New(rand.NewPCG(seed, uint64(i)))
-		place := w.place(user, other[user])
-		senders.Go(func() { // sends and reads
-			kept := postbox.Seq(0)
+		lane, place := w.lane(1+i), w.place(user, other[user])
+		senders.Go(func() {
 			for n := range rounds {
+				if user == "bob" && n%12 > 0 {
+					continue // his marker is moved by reading, hers by sending
+				}
 				if err := lane.Append(t.Context(), batch(w.draft(conversation, user, other[user], fmt.Sprint(user, n)))); err != nil {
 					t.Error(err)
 				}
-				got, _, err := w.store.MarkRead(t.Context(), w.ids[user], place, postbox.Seq(r.IntN(2*rounds)))
-				if err != nil || got < kept {
-					t.Errorf("%s: marked %d after %d, %v", user, got, kept, err)
-				}
-				kept = got
 			}
 		})
+		for j := range uint64(2) { // both of the user's clients read
+			r := rand.New(rand.NewPCG(seed, 2*uint64(i)+j))
+			senders.Go(func() {
+				kept := postbox.Seq(0)
+				for range rounds {
+					seq := postbox.Seq(r.IntN(int(kept) + 2)) // what was read before, or all there is
+					if r.IntN(2) == 0 {
+						seq = 1 << 40
+					}
+					got, _, err := w.store.MarkRead(t.Context(), w.ids[user], place, seq)
+					if err != nil || got < kept {
+						t.Errorf("%s: marked %d after %d, %v", user, got, kept, err)
+					}
+					kept = got
+				}
+			})
+		}
 		acks := rand.New(rand.NewPCG(seed, uint64(10+i)))
 		senders.Go(func() { // acknowledges, and revokes
 			devices := map[string]postbox.DeviceID{}
