@@ -94,9 +94,9 @@ type Reader struct {
 }
 
 // NewReader makes a reader whose choices follow the seed.
-func NewReader(name, user, password, http, mqtt string, seed uint64) *Reader {
+func NewReader(name, user, password, httpAddr, mqttAddr string, seed uint64) *Reader {
 	return &Reader{
-		Trail: &Trail{Name: name}, User: user, Password: password, HTTP: http, MQTT: mqtt,
+		Trail: &Trail{Name: name}, User: user, Password: password, HTTP: httpAddr, MQTT: mqttAddr,
 		random: rand.New(rand.NewPCG(seed, 6)), Times: map[string]int{},
 	}
 }
