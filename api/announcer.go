@@ -30,6 +30,7 @@ const (
 type announcer struct {
 	writer  Writer
 	markers Markers
+	quiet   func(context.Context, Unannounced) (bool, error) // for the reader's own devices only
 	log     *slog.Logger
 	slots   chan struct{}
 	missed  chan struct{} // there may be markers that only the database knows
@@ -55,9 +56,9 @@ type marker struct {
 	fresh  bool // latest was not announced
 }
 
-func newAnnouncer(w Writer, m Markers, log *slog.Logger) *announcer {
+func newAnnouncer(w Writer, m Markers, quiet func(context.Context, Unannounced) (bool, error), log *slog.Logger) *announcer {
 	a := &announcer{
-		writer: w, markers: m, log: log,
+		writer: w, markers: m, quiet: quiet, log: log,
 		slots: make(chan struct{}, announceAtOnce), missed: make(chan struct{}, 1), hurry: make(chan struct{}),
 		moved: make(map[markerKey]*marker),
 	}
@@ -159,9 +160,13 @@ func (a *announcer) store(u Unannounced) error {
 		return postbox.ErrUnavailable
 	}
 	defer func() { <-a.slots }()
+	quiet, err := a.quiet(a.ctx, u)
+	if err != nil {
+		return err
+	}
 	c := &postbox.Change{
-		Type: postbox.EntryRead, Actor: u.User, Conversation: u.Place.Conversation, Quiet: u.Quiet,
-		Event: postbox.Event{From: u.Name, To: u.Place.With, Room: u.Place.Room, Seq: u.Seq},
+		Type: postbox.EntryRead, Actor: u.User, Conversation: u.Place.Conversation, Quiet: quiet,
+		Event: postbox.Event{ID: newID(), From: u.Name, To: u.Place.With, Room: u.Place.Room, Seq: u.Seq},
 	}
 	if err := a.writer.Change(a.ctx, c); err != nil {
 		return err

@@ -45,7 +45,8 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	a := &API{o: o, announcer: newAnnouncer(o.Writer, o.Markers, o.Logger)}
+	a := &API{o: o}
+	a.announcer = newAnnouncer(o.Writer, o.Markers, a.quiet, o.Logger)
 	a.operations = operations(o.Limits)
 	for _, op := range a.operations {
 		op.Fields = append(op.Fields, common()...)

@@ -104,7 +104,6 @@ type Unannounced struct {
 	Name  postbox.User
 	Place postbox.Place // Spans are not needed
 	Seq   postbox.Seq
-	Quiet bool // for the reader's own devices only
 }
 
 // Markers knows the read markers that were moved and not announced.

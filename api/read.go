@@ -28,11 +28,7 @@ func (a *API) read(ctx context.Context, c *call) error {
 		return err
 	}
 	if moved {
-		if quiet, err := a.quiet(ctx, c.caller, p); err == nil {
-			a.announcer.announce(Unannounced{User: c.caller.ID, Name: c.caller.Name, Place: p, Seq: kept, Quiet: quiet})
-		} else {
-			a.announcer.look() // it is moved; who may know of it will be told later
-		}
+		a.announcer.announce(Unannounced{User: c.caller.ID, Name: c.caller.Name, Place: p, Seq: kept})
 	}
 	c.out.number("read_seq", int64(kept))
 	return nil
@@ -40,15 +36,16 @@ func (a *API) read(ctx context.Context, c *call) error {
 
 // quiet reports whether a read marker stays with the reader: in a room, with
 // receipts off, and before those who may not see the reader (docs/spec.md §7,
-// presence).
-func (a *API) quiet(ctx context.Context, caller Caller, p postbox.Place) (bool, error) {
-	if p.Room != "" || p.WithID == caller.ID {
+// presence). It is asked when the marker is told of: what has changed since it
+// was moved counts.
+func (a *API) quiet(ctx context.Context, u Unannounced) (bool, error) {
+	if u.Place.Room != "" || u.Place.WithID == u.User {
 		return true, nil
 	}
-	profile, err := a.o.People.Profile(ctx, caller.ID)
+	profile, err := a.o.People.Profile(ctx, u.User)
 	if err != nil || !profile.Receipts {
 		return true, err
 	}
-	seen, err := a.o.Presence.Presence(ctx, p.WithID, []postbox.User{caller.Name})
+	seen, err := a.o.Presence.Presence(ctx, u.Place.WithID, []postbox.User{u.Name})
 	return len(seen) == 0, err
 }

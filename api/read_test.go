@@ -122,6 +122,18 @@ func TestReadIsQuiet(t *testing.T) {
 		h.ask("bob", "send", `{"room":"dev","body":"1"}`)
 		h.ask("alice", "read", `{"room":"dev","seq":1}`)
 		h.mustHaveAnnounced("1 quiet", "3 quiet", "1 quiet")
+		// What counts is how it is when a marker is told of.
+		h.ask("bob", "me.update", `{"receipts":true}`)
+		h.say("alice", "bob", "4")
+		h.say("alice", "bob", "5")
+		time.Sleep(2 * time.Second)
+		h.ask("bob", "read", `{"with":"alice","seq":4}`)
+		h.mustHaveAnnounced("1 quiet", "3 quiet", "1 quiet", "4 alice")
+		h.ask("bob", "read", `{"with":"alice","seq":5}`)
+		h.mustHaveAnnounced("1 quiet", "3 quiet", "1 quiet", "4 alice")
+		h.ask("bob", "me.update", `{"receipts":false}`)
+		time.Sleep(time.Second)
+		h.mustHaveAnnounced("1 quiet", "3 quiet", "1 quiet", "4 alice", "5 quiet")
 	})
 }
 
@@ -146,6 +158,7 @@ func TestReadSurvives(t *testing.T) {
 		time.Sleep(time.Second)
 		h.mustHaveAnnounced("3 alice", "4 alice")
 
+		h.say("bob", "carol", "1") // carol may see him
 		h.Lock()
 		place := postbox.Place{Conversation: 100, With: "carol", WithID: h.Users["carol"].ID}
 		h.Left = []api.Unannounced{{User: h.Users["bob"].ID, Name: "bob", Place: place, Seq: 7}}

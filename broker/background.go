@@ -29,8 +29,8 @@ func (e *Engine) watch(ctx context.Context) {
 			}
 		case store.ControlRevoked:
 			e.hook.DisconnectDevice(event.User, event.Subject, packets.ErrAdministrativeAction)
-		case store.ControlBlocked:
-			e.hide(ctx, event.User, postbox.User(event.Subject))
+		case store.ControlBlocked, store.ControlUnblocked:
+			e.reveal(ctx, event.User, postbox.User(event.Subject), event.Kind == store.ControlBlocked)
 		}
 	})
 	if err != nil {

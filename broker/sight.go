@@ -51,17 +51,34 @@ func (s sight) NoteSeen(ctx context.Context, users []postbox.UserID) error {
 	return s.store.SaveSeen(ctx, users)
 }
 
-// hide tells the devices of somebody who was blocked that they see the one who
-// blocks no longer.
-func (e *Engine) hide(ctx context.Context, blocks postbox.UserID, blocked postbox.User) {
-	who, err := e.store.UserByName(ctx, blocked)
-	if err == nil {
-		var name postbox.User
-		if name, err = e.store.UserName(ctx, blocks); err == nil {
-			e.hook.Hide(who.ID, name)
-		}
+// reveal tells the devices of somebody who was blocked that they see the one who
+// has done it no longer; or how they see them again, when that has ended.
+func (e *Engine) reveal(ctx context.Context, user postbox.UserID, other postbox.User, blocked bool) {
+	viewer, err := e.store.UserByName(ctx, other)
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
 	}
-	if err != nil && ctx.Err() == nil {
-		e.o.Logger.Warn("hiding who has blocked somebody failed", "error", err)
+	name, err := e.store.UserName(ctx, user)
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
+	}
+	if blocked {
+		e.hook.Show(viewer.ID, postbox.PresenceState{User: name})
+		return
+	}
+	seen, err := sight{e.store, e.online}.Presence(ctx, viewer.ID, []postbox.User{name})
+	if err != nil {
+		e.notRevealed(ctx, err)
+	}
+	for _, state := range seen {
+		e.hook.Show(viewer.ID, state)
+	}
+}
+
+func (e *Engine) notRevealed(ctx context.Context, err error) {
+	if ctx.Err() == nil {
+		e.o.Logger.Warn("telling somebody whom they see no longer, or again, failed", "error", err)
 	}
 }

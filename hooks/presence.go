@@ -227,10 +227,10 @@ func (h *Hook) tellPresence(ctx context.Context, user postbox.UserID, state post
 	return true
 }
 
-// Hide tells a viewer's devices that they see a user no longer: what they would
-// still show is not true for them any more.
-func (h *Hook) Hide(viewer postbox.UserID, user postbox.User) {
-	for _, c := range h.registry.watchers(user)[viewer] {
-		c.sendPresence(postbox.PresenceState{User: user}, false)
+// Show tells a viewer's devices, those that watch the user, how the user is for
+// them from now on.
+func (h *Hook) Show(viewer postbox.UserID, state postbox.PresenceState) {
+	for _, c := range h.registry.watchers(state.User)[viewer] {
+		c.sendPresence(state, false)
 	}
 }

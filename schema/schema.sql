@@ -187,6 +187,7 @@ ALTER TABLE postbox.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (conversat
 CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (sender_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX messages_resend ON postbox.messages USING btree (sender_id, device, packet_id, id) WHERE (packet_id IS NOT NULL);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
+CREATE TRIGGER note_own_positions AFTER INSERT ON postbox.messages FOR EACH ROW WHEN (((new.seq % (500)::bigint) = 0)) EXECUTE FUNCTION postbox.note_own_positions();
 COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
 COMMENT ON COLUMN postbox.messages.packet_id IS 'MQTT packet id of a QoS 1 or 2 publish, for the re-send rule; NULL once it cannot come again, and for other ways in.';
 COMMENT ON COLUMN postbox.messages.digest IS 'First 16 bytes of SHA-256 over destination, content type, ref, expiry and body.';
@@ -379,3 +380,8 @@ COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives
 --     
 -- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body bbe1b56dbd8732c562f9644e53d76f91
 -- Trigger of inbox and messages: raises logs.floor to what was deleted.
+
+-- FUNCTION postbox.note_own_positions (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body cf57a8a804a80a39343a9af3940275fc
+-- Trigger of messages: notes in positions how far those have read who have sent one of the last 500.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that what the tests need is there: PostgreSQL, mosquitto and its
-# clients, Node with npm, a C compiler (for the race detector), MQTT.js, and the
-# programs of the oldest and the newest PostgreSQL.
+# clients, Node with npm, Chromium, a C compiler (for the race detector), MQTT.js,
+# and the programs of the oldest and the newest PostgreSQL.
 #
 # As root on Debian and its like it installs what is missing. As anybody else it
 # installs nothing on the system: it ends with the one line to run.
@@ -27,6 +27,7 @@ need mosquitto_pub mosquitto-clients
 need curl curl
 need node nodejs
 need npm npm
+need chromium chromium
 
 postgres() {
 	command -v initdb && return

@@ -12,8 +12,9 @@ import (
 
 // lookBack is how many numbers back the last message that a user has sent is
 // looked for: it moves their read position too, and is not noted for each
-// message. Whoever asks for positions has what is found noted, see
-// SaveOwnPositions.
+// message. With each 500th message of a conversation it is noted for those before
+// (schema function postbox.note_own_positions), and whoever asks for positions has
+// what is found noted, see SaveOwnPositions.
 const lookBack = `1000`
 
 // ownLast finds, in a conversation p with a position kept, the last message that
@@ -171,15 +172,13 @@ type Unannounced struct {
 	Name  postbox.User
 	Place postbox.Place // without Spans
 	Seq   postbox.Seq
-	Quiet bool // the other side of a direct conversation is not to know
 }
 
 // Unannounced lists at most limit of the markers that were not told of. It reads
 // the positions of all users: it is for the start of a server.
 func (s *Store) Unannounced(ctx context.Context, limit int) ([]Unannounced, error) {
-	list := `
-		SELECT k.user_id, u.name, k.conversation_id, coalesce(c.room, ''), coalesce(o.id, 0), coalesce(o.name, ''), k.read_seq,
-		       o.id IS NULL OR o.id = u.id OR NOT u.receipts OR NOT ` + seesUser("o.id", "u.id", "c") + `
+	const list = `
+		SELECT k.user_id, u.name, k.conversation_id, coalesce(c.room, ''), coalesce(o.id, 0), coalesce(o.name, ''), k.read_seq
 		  FROM postbox.positions k
 		  JOIN postbox.conversations c ON c.id = k.conversation_id
 		  JOIN postbox.users u ON u.id = k.user_id
@@ -189,7 +188,7 @@ func (s *Store) Unannounced(ctx context.Context, limit int) ([]Unannounced, erro
 	var all []Unannounced
 	err := s.archive.query(ctx, list, func(rows *sql.Rows) error {
 		var a Unannounced
-		err := rows.Scan(&a.User, &a.Name, &a.Place.Conversation, &a.Place.Room, &a.Place.WithID, &a.Place.With, &a.Seq, &a.Quiet)
+		err := rows.Scan(&a.User, &a.Name, &a.Place.Conversation, &a.Place.Room, &a.Place.WithID, &a.Place.With, &a.Seq)
 		a.Place.Self, a.Place.SelfID = a.Name, a.User
 		all = append(all, a)
 		return err

@@ -78,6 +78,9 @@ func (w *World) Change(ctx context.Context, c *postbox.Change) error {
 	defer w.Unlock()
 	actor := w.person(c.Actor)
 	if c.Type == postbox.EntryRead {
+		if slices.ContainsFunc(w.Announced, func(a *postbox.Change) bool { return a.Event.ID == c.Event.ID }) {
+			return postbox.ErrNotFound // as in the database: a second try of another change
+		}
 		w.Announced = append(w.Announced, c)
 		users := []postbox.User{actor.Name}
 		if c.Event.At = w.now(); !c.Quiet && c.Event.To != actor.Name {
