@@ -22,14 +22,13 @@ type siege struct {
 const connectTime = 3 * time.Second
 
 // Mallory and strangers lay siege to one server, with whatever costs it something,
-// and in its order: publishes, connects, packets, silence, and files.
+// and in its order: publishes, connects, packets and silence.
 func TestSiege(t *testing.T) {
 	g := newSiege(t)
 	g.publishFloods()
 	g.connectFloods()
 	g.packetFloods()
 	g.crowds()
-	g.noFilesLeft()
 	g.at.Check(t)
 }
 
