@@ -61,7 +61,7 @@ func (g *siege) crowds() {
 		{"a part of a CONNECT", func(i int) []byte { return connect[:1+i%(len(connect)-1)] }, false},
 		{"a byte a second", func(int) []byte { return connect[:1] }, true},
 	} {
-		before := g.measure()
+		before, _ := g.measure()
 		goroutines := g.s.Goroutines()
 		idle, _ := Resident(g, g.s.PID())
 		ResetPeak(g, g.s.PID())
@@ -79,7 +79,7 @@ func (g *siege) crowds() {
 			})
 		}
 		g.Logf("%s: %d goroutines, %d before", kind.name, g.s.Goroutines(), goroutines)
-		undisturbed(g, before, g.measure)
+		withstood(g, before, g.measure)
 		slow.Wait()
 		g.ended(conns, opened.Add(connectTime+patience))
 		g.s.WaitGoroutines(goroutines)
