@@ -194,20 +194,22 @@ func TestBeforeConnect(t *testing.T) {
 		"a byte":      {0x10},
 		"half of one": login{user: alice, id: "phone"}.packetBytes(t)[:10],
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := w.dial(t)
-			if len(b) > 0 {
-				c.Write(b)
-			}
-			began := time.Now()
-			if pk, err := c.Next(); err == nil {
-				t.Errorf("got a %s", packets.PacketNames[pk.FixedHeader.Type])
-			}
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("ended after %v", took)
-			}
-		})
+		for how, dial := range w.ways() {
+			t.Run(name+" by "+how, func(t *testing.T) {
+				t.Parallel()
+				c := dial(t)
+				if len(b) > 0 {
+					c.Write(b)
+				}
+				began := time.Now()
+				if pk, err := c.Next(); err == nil {
+					t.Errorf("got a %s", packets.PacketNames[pk.FixedHeader.Type])
+				}
+				if took := time.Since(began); took > 10*time.Second {
+					t.Errorf("ended after %v", took)
+				}
+			})
+		}
 	}
 }
 

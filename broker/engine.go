@@ -101,6 +101,7 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	}
 	e.hook.Admit(false)
 	e.door = newDoor(server, e.hook, e.o.Config.Limits, e.o.Logger)
+	e.door.room.furnish(openFiles(), e.o.Config.Database, e.o.Logger)
 	return e.register()
 }
 

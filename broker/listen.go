@@ -90,6 +90,7 @@ func (s *Server) publicHandler() http.Handler {
 	return web.NewPublic(web.PublicOptions{
 		Origins: s.o.Config.Listen.Origins, Proxies: s.engine.door.proxies, Logger: s.o.Logger, Requests: s.requests, API: s.api,
 		MQTT: func(conn net.Conn, state *tls.ConnectionState) {
+			defer s.engine.door.room.leave() // which it entered as a request
 			s.engine.door.serve(conn, entrance{name: "websocket"}, s.o.Certificates.client(state))
 		},
 	})

@@ -34,6 +34,7 @@ type door struct {
 	greeting hooks.Greeting
 	perHost  int // connections of one address that have not sent CONNECT
 	arrivals arrivals
+	room     room
 	log      *slog.Logger
 	proxies  auth.Proxies
 	// certificates belong to the listeners with TLS.
@@ -69,13 +70,19 @@ func (d *door) accept(l net.Listener, at entrance) {
 	for {
 		c, err := l.Accept()
 		switch {
+		case err == nil && !d.room.enter():
+			d.turnedAway.Add(1)
+			_ = c.Close()
 		case err == nil:
-			go d.serve(c, at, nil) // counted in work by add
+			go func() { // counted in work by add
+				defer d.room.leave()
+				d.serve(c, at, nil)
+			}()
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
 			d.acceptFailures.Add(1)
-			d.log.Warn("accepting a connection failed", "error", err)
+			d.room.failed(err)
 			time.Sleep(acceptPause)
 		}
 	}

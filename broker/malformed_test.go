@@ -65,7 +65,7 @@ func (c *wire) outcome(b []byte) (answers []packets.Packet, ended bool, reason b
 func TestMalformedEnds(t *testing.T) {
 	w := sharedWorld(t)
 	const malformed, protocol, large = 0x81, 0x82, 0x95
-	for _, v := range []byte{4, 5} {
+	w.byEachWay(t, func(t *testing.T, v byte, dial func(testing.TB) *wire) {
 		mallory := w.user("mallory")
 		own := "inbox/" + mallory
 		publish := func(topic string, p ...byte) body { return body{}.text(topic).number(1).props(v, p...) }
@@ -115,7 +115,8 @@ func TestMalformedEnds(t *testing.T) {
 			if test.only5 && v < 5 {
 				continue
 			}
-			c := w.connect(t, login{version: v, user: mallory, id: "phone", clean: true})
+			c := dial(t)
+			c.login(login{version: v, user: mallory, id: "phone", clean: true})
 			answers, ended, reason := c.outcome(test.b)
 			switch {
 			case !ended || len(answers) > 0:
@@ -130,14 +131,14 @@ func TestMalformedEnds(t *testing.T) {
 			t.Errorf("version %d: %d messages stored", v, n)
 		}
 		w.connect(t, login{version: v, user: mallory, id: "phone"}).say(own, "still here")
-	}
+	})
 }
 
 // Every packet, cut at every byte: it is taken for what it says, or ends the
 // connection, and MQTT 5 is told why. Nobody else notices.
 func TestCutAtEachByte(t *testing.T) {
 	w := sharedWorld(t)
-	for _, v := range []byte{4, 5} {
+	w.byEachWay(t, func(t *testing.T, v byte, dial func(testing.TB) *wire) {
 		mallory, bob := w.user("mallory"), w.user("bob")
 		phone := w.connect(t, login{version: v, user: bob, id: "phone"})
 		phone.listen(bob)
@@ -156,7 +157,8 @@ func TestCutAtEachByte(t *testing.T) {
 			"DISCONNECT":  {0xe0, body{}.bytes([]byte{4, 5, 0x11, 0, 0, 0, 0}[:7*(v/5)]...)},
 		} {
 			for cut := range len(whole.body) {
-				c := w.connect(t, login{version: v, user: mallory, id: "phone", clean: true})
+				c := dial(t)
+				c.login(login{version: v, user: mallory, id: "phone", clean: true})
 				_, ended, reason := c.outcome(whole.body[:cut].packet(whole.first))
 				if ended && v == 5 && reason < 0x80 && whole.first != 0xe0 {
 					t.Errorf("%s of %d bytes cut to %d: ended with %#x", name, len(whole.body), cut, reason)
@@ -165,7 +167,7 @@ func TestCutAtEachByte(t *testing.T) {
 		}
 		connect := login{version: v, user: mallory, id: "half", will: &will{topic: "inbox/" + bob, body: "x"}}.packetBytes(t)
 		for cut := 2; cut < len(connect); cut++ {
-			c := w.dial(t)
+			c := dial(t)
 			c.Version = v
 			_, _ = c.Net.Write(body(connect[2:cut]).packet(0x10))
 			if pk, err := c.Next(); err == nil && pk.ReasonCode == 0 {
@@ -173,18 +175,19 @@ func TestCutAtEachByte(t *testing.T) {
 			}
 		}
 		phone.Quiet()
-	}
+	})
 }
 
 // Topics and filters that are too long, too deep or not of their form are refused
 // one by one, at once, and the connection goes on.
 func TestUnwieldyTopics(t *testing.T) {
 	w := sharedWorld(t)
-	for _, v := range []byte{4, 5} {
+	w.byEachWay(t, func(t *testing.T, v byte, dial func(testing.TB) *wire) {
 		mallory, bob := w.user("mallory"), w.user("bob")
 		phone := w.connect(t, login{version: v, user: bob, id: "phone"})
 		phone.listen(bob)
-		c := w.connect(t, login{version: v, user: mallory, id: "phone"})
+		c := dial(t)
+		c.login(login{version: v, user: mallory, id: "phone"})
 		deep, long := strings.Repeat("/", 30_000), strings.Repeat("x", 65_535)
 		began := time.Now()
 		for _, filter := range []string{
@@ -211,7 +214,7 @@ func TestUnwieldyTopics(t *testing.T) {
 			t.Errorf("version %d: refusing took %v", v, took)
 		}
 		phone.Quiet()
-	}
+	})
 }
 
 // Ten thousand filters in one packet are too many: each is refused, or with the

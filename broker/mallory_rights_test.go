@@ -24,7 +24,7 @@ type malice struct {
 func attack(t *testing.T, f func(m *malice) (bobGets []string)) {
 	w := sharedWorld(t)
 	versions(t, func(t *testing.T, v byte) {
-		for name, dial := range map[string]func(testing.TB) *wire{"tcp": w.dial, "websocket": w.overWebSocket} {
+		for name, dial := range w.ways() {
 			t.Run(name, func(t *testing.T) {
 				m := &malice{world: w, T: t, v: v, dial: dial, mallory: w.user("mallory"), bob: w.user("bob")}
 				m.phone = w.connect(t, durable(v, m.bob, "phone"))
@@ -150,7 +150,7 @@ func TestMalloryUsesAliases(t *testing.T) {
 		"cut after a byte":  publish(1, "inbox/"+bob, 0x23, 0),
 		"a subscription id": publish(1, "inbox/"+bob, 0x0b, 1),
 	} {
-		for how, dial := range map[string]func(testing.TB) *wire{"tcp": w.dial, "websocket": w.overWebSocket} {
+		for how, dial := range w.ways() {
 			c := dial(t)
 			c.login(login{version: 5, user: mallory, id: "pen", clean: true})
 			c.Write(b)

@@ -97,7 +97,7 @@ func (d *door) Metrics() []prometheus.Collector {
 		}),
 		readGauge("postbox_connections_greeting_limit", "Connections of one address that may not have sent their CONNECT yet.",
 			func() int64 { return int64(d.perHost) }),
-		count("postbox_connections_turned_away_total", "Connections that were closed because there were too many such ones of their address.", &d.turnedAway),
+		count("postbox_connections_turned_away_total", "Connections that were closed because there were too many such ones of their address, or no files for more.", &d.turnedAway),
 		count("postbox_accept_failures_total", "Failures to accept a connection, as without a free file descriptor.", &d.acceptFailures),
 		count("postbox_connection_panics_total", "Connections that ended in a panic of the program: a fault of it.", &d.panics),
 	}

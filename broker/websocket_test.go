@@ -1,12 +1,9 @@
 package broker_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
@@ -84,38 +81,31 @@ func TestWebSocketDisconnectReason(t *testing.T) {
 	}
 }
 
-// bareSocket is a WebSocket that answers nothing by itself, not even a close.
-type bareSocket struct {
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func (w *world) bareSocket(t *testing.T) *bareSocket {
+// bareSocket opens a WebSocket that answers nothing by itself, not even a close.
+func (w *world) bareSocket(t testing.TB) *mqtttest.WebSocket {
 	t.Helper()
-	conn, err := net.Dial("tcp", w.at.HTTP)
+	s, _, err := mqtttest.DialWebSocket(net.Dialer{Timeout: patience}, w.at.HTTP, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() })
-	const ask = "GET /mqtt HTTP/1.1\r\nHost: postbox\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
-	if _, err := io.WriteString(conn, ask); err != nil {
-		t.Fatal(err)
-	}
-	in := bufio.NewReader(conn)
-	r, err := http.ReadResponse(in, nil)
-	if err != nil || r.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("upgrade: %v, %v", r, err)
-	}
-	return &bareSocket{conn, in}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
-// send writes one binary message, masked with zeros.
-func (s *bareSocket) send(t *testing.T, b []byte) {
-	t.Helper()
-	head := []byte{0x82, 0x80 | 126, byte(len(b) >> 8), byte(len(b)), 0, 0, 0, 0}
-	if _, err := s.conn.Write(append(head, b...)); err != nil {
-		t.Fatal(err)
+// ways are how a client can come in.
+func (w *world) ways() map[string]func(testing.TB) *wire {
+	return map[string]func(testing.TB) *wire{"tcp": w.dial, "websocket": func(t testing.TB) *wire { return newWire(t, w.bareSocket(t)) }}
+}
+
+// byEachWay runs f for 3.1.1 and 5, by TCP and by WebSocket, side by side.
+func (w *world) byEachWay(t *testing.T, f func(t *testing.T, version byte, dial func(testing.TB) *wire)) {
+	for name, dial := range w.ways() {
+		for _, v := range []byte{4, 5} {
+			t.Run(fmt.Sprintf("%s, version %d", name, v), func(t *testing.T) {
+				t.Parallel()
+				f(t, v, dial)
+			})
+		}
 	}
 }
 
@@ -125,19 +115,17 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Limits.PublishRate, w.config.Limits.PublishBurst = 1, 3 })
 	alice, bob := w.user("alice"), w.user("bob")
-	s := w.bareSocket(t)
-	connect := login{user: bob, id: "page"}.packetBytes(t)
-	s.send(t, connect)
-	if _, err := io.ReadFull(s.in, make([]byte, 6)); err != nil { // CONNACK
-		t.Fatal(err)
+	s := newWire(t, w.bareSocket(t))
+	if ack := s.login(login{user: bob, id: "page"}); ack.ReasonCode != 0 {
+		t.Fatalf("CONNACK %#x", ack.ReasonCode)
 	}
 	subscribe := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: 4,
 		Filters: packets.Subscriptions{{Filter: "inbox/" + bob, Qos: 1}},
 	}
-	s.send(t, mqtttest.Encode(t, subscribe))
+	s.Send(subscribe)
 	for id := uint16(1); id <= 10; id++ { // too fast: it is read no further
-		s.send(t, publication{id: id, qos: 1, topic: "inbox/" + bob, body: "x"}.encoded(t))
+		s.publish(publication{id: id, qos: 1, topic: "inbox/" + bob, body: "x"})
 	}
 	await(t, "the burst", func() bool { return w.stored(bob, "x") == 3 })
 
@@ -155,50 +143,5 @@ func TestWebSocketThatDoesNotClose(t *testing.T) {
 	}
 	if took := time.Since(began); took > 3*time.Second {
 		t.Errorf("others waited %v for a page that does not close", took)
-	}
-}
-
-// Packets may be split over frames and share them.
-func TestWebSocketFramesAreNoPackets(t *testing.T) {
-	w := sharedWorld(t)
-	alice := w.user("alice")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "ws://"+w.at.HTTP+"/mqtt", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := newWire(t, websocket.NetConn(context.Background(), ws, websocket.MessageBinary))
-	for _, b := range (login{user: alice, id: "page"}).packetBytes(t) { // a frame for each byte
-		c.Write([]byte{b})
-	}
-	if ack := c.Expect(packets.Connack); ack.ReasonCode != 0 {
-		t.Fatalf("CONNACK %#x", ack.ReasonCode)
-	}
-	subscribe := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, ProtocolVersion: 4,
-		Filters: packets.Subscriptions{{Filter: "inbox/" + alice, Qos: 1}},
-	}
-	merged := mqtttest.Encode(t, subscribe) // one frame, three packets and a half
-	merged = append(merged, publication{id: 2, qos: 1, topic: "inbox/" + alice, body: "one"}.encoded(t)...)
-	merged = append(merged, publication{id: 3, qos: 1, topic: "inbox/" + alice, body: "two"}.encoded(t)...)
-	last := publication{id: 4, qos: 1, topic: "inbox/" + alice, body: "three"}.encoded(t)
-	c.Write(append(merged, last[:5]...))
-	c.Expect(packets.Suback)
-	var acks, bodies []string
-	read := func(n int) {
-		for range n {
-			if pk := c.Read(); pk.FixedHeader.Type == packets.Puback {
-				acks = append(acks, fmt.Sprint(pk.PacketID))
-			} else {
-				bodies = append(bodies, open(t, pk).body())
-			}
-		}
-	}
-	read(4)
-	c.Write(last[5:])
-	read(2)
-	if fmt.Sprint(acks, bodies) != "[2 3 4] [one two three]" {
-		t.Errorf("acknowledged %v, delivered %v", acks, bodies)
 	}
 }

@@ -2,9 +2,11 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -34,7 +36,8 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "connect with a WebSocket of the subprotocol mqtt", http.StatusBadRequest)
 		return
 	}
-	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
+	bytes := new(frames)
+	c, err := websocket.Accept(framed{w, bytes}, r, &websocket.AcceptOptions{
 		Subprotocols:       subprotocols,
 		InsecureSkipVerify: true, // the origin was checked above
 		CompressionMode:    websocket.CompressionDisabled,
@@ -44,7 +47,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, nil, r.Header.Get("traceparent")}
+	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, bytes, nil, r.Header.Get("traceparent")}
 	if from, told := u.o.Proxies.Client(r); told {
 		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
 	}
@@ -56,8 +59,19 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type conn struct {
 	net.Conn
 	ws          *websocket.Conn
+	frames      *frames
 	remote      net.Addr // as proxies tell it; nil: they do not
 	traceParent string
+}
+
+// Read implements net.Conn. A deadline that has passed is told as every net.Conn
+// tells it.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.frames.carry(p, c.Conn.Read)
+	if errors.Is(err, context.Canceled) { // nothing else cancels it
+		err = os.ErrDeadlineExceeded
+	}
+	return n, err
 }
 
 // RemoteAddr is where the page is, also behind trusted proxies.

@@ -1,24 +1,24 @@
 package proof
 
 import (
-	"fmt"
 	"net"
 	"sync"
+	"testing"
 	"time"
 )
 
 // strangers opens n connections, from as many addresses as that takes at a
 // hundred each, and sends what say gives.
-func (g *siege) strangers(n int, say func(i int) []byte) []net.Conn {
-	g.Helper()
+func strangers(t testing.TB, addr string, n int, say func(i int) []byte) []net.Conn {
+	t.Helper()
 	conns := make([]net.Conn, n)
 	for i := range conns {
 		d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/100))}}
-		conn, err := d.Dial("tcp", g.s.MQTT)
+		conn, err := d.Dial("tcp", addr)
 		if err != nil {
-			g.Fatal(err)
+			t.Fatal(err)
 		}
-		g.Cleanup(func() { conn.Close() })
+		t.Cleanup(func() { conn.Close() })
 		_, _ = conn.Write(say(i))
 		conns[i] = conn
 	}
@@ -61,11 +61,11 @@ func (g *siege) crowds() {
 		{"a part of a CONNECT", func(i int) []byte { return connect[:1+i%(len(connect)-1)] }, false},
 		{"a byte a second", func(int) []byte { return connect[:1] }, true},
 	} {
-		before := g.measure()
+		before, _ := g.measure()
 		goroutines := g.s.Goroutines()
 		idle, _ := Resident(g, g.s.PID())
 		ResetPeak(g, g.s.PID())
-		conns := g.strangers(crowd, kind.say)
+		conns := strangers(g, g.s.MQTT, crowd, kind.say)
 		opened := time.Now()
 		var slow sync.WaitGroup
 		if kind.drip {
@@ -79,44 +79,10 @@ func (g *siege) crowds() {
 			})
 		}
 		g.Logf("%s: %d goroutines, %d before", kind.name, g.s.Goroutines(), goroutines)
-		undisturbed(g, before, g.measure)
+		withstood(g, before, g.measure)
 		slow.Wait()
 		g.ended(conns, opened.Add(connectTime+patience))
 		g.s.WaitGoroutines(goroutines)
 		flatMemory(g, g.s, idle, kind.name)
 	}
-}
-
-// The server has no file descriptor left for another connection. Who is connected
-// is served as before, and once the others have gone it accepts again, by both
-// doors.
-func (g *siege) noFilesLeft() {
-	t := g.T
-	before := g.measure()
-	LimitFiles(t, g.s.PID(), 150)
-	conns := g.strangers(400, func(int) []byte { return nil })
-	opened := time.Now()
-	d := net.Dialer{Timeout: time.Second}
-	if conn, err := d.Dial("tcp", g.s.MQTT); err == nil {
-		_, _ = conn.Write(g.mallory(4, 0).packet())
-		_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
-		if _, err := conn.Read(make([]byte, 1)); err == nil && time.Since(opened) < connectTime/2 {
-			t.Error("there were file descriptors left: the test shows nothing")
-		}
-		conn.Close()
-	}
-	undisturbed(t, before, g.measure)
-	for _, conn := range conns {
-		conn.Close()
-	}
-	for i := range 5 {
-		c := RawConnect{Version: 4, ID: fmt.Sprint("after-", i), User: "alice", Password: "alice's secret", Clean: true}
-		if _, code, _ := DialRaw(t, g.s.MQTT, c); code != 0 {
-			t.Errorf("CONNACK 0x%02x after the crowd has gone", code)
-		}
-	}
-	if n := g.s.Goroutines(); n == 0 { // by HTTP, which has its own accept loop
-		t.Error("no goroutines")
-	}
-	g.measure()
 }

@@ -6,74 +6,70 @@ import (
 	"time"
 )
 
-// siege is a server with its ordinary rates, two users who mind their business,
-// and mallory.
+// siege is a server with its ordinary rates, neighbours who mind their business,
+// and mallory; and a server beside it that is left in peace.
 type siege struct {
 	*testing.T
-	s     *Server
-	from  *Source // alice's laptop
-	ages  Ages    // at bob's phone
-	at    *Ledger
-	long  time.Duration // of a measure
-	began time.Time
+	s      *Server
+	inside *neighbours
+	beside *neighbours
+	long   time.Duration // of a measure
+	began  time.Time
 }
 
 // connectTime is from accepting a connection to its CONNECT.
 const connectTime = 3 * time.Second
 
 // Mallory and strangers lay siege to one server, with whatever costs it something,
-// and in its order: publishes, connects, packets, silence, and files.
+// and in its order: publishes, connects, packets and silence.
 func TestSiege(t *testing.T) {
 	g := newSiege(t)
 	g.publishFloods()
 	g.connectFloods()
 	g.packetFloods()
 	g.crowds()
-	g.noFilesLeft()
-	g.at.Check(t)
+	g.inside.at.Check(t)
+	g.beside.at.Check(t)
 }
 
 func newSiege(t *testing.T) *siege {
 	t.Helper()
-	g := &siege{T: t, began: time.Now(), at: NewLedger("bob/phone", 0), long: time.Second}
+	g := &siege{T: t, began: time.Now(), long: time.Second}
 	if soak {
 		g.long = time.Minute
 	}
-	g.s = StartServer(t, ServerOptions{NoRace: true, Env: []string{
+	o := ServerOptions{NoRace: true, Env: []string{
 		"POSTBOX_LIMITS_PUBLISH_RATE=50", "POSTBOX_LIMITS_PACKET_RATE=100", "POSTBOX_LIMITS_CONNECT_RATE=100",
 		"POSTBOX_LIMITS_CONNECT_TIMEOUT=" + connectTime.String(),
-	}})
-	for _, user := range []string{"alice", "bob", "mallory"} {
-		g.s.AddUser(user, user+"'s secret")
-	}
-	phone := ConnectDevice(t, g.s.MQTT, RawConnect{Version: 4, ID: "phone", User: "bob", Password: "bob's secret"}, g.at)
-	phone.Each = g.ages.Add
-	phone.Follow(0)
-	g.from = StartSource(t, g.s.MQTT, "alice", "laptop", 200, "bob")
+	}}
+	g.s = StartServer(t, o)
+	g.inside, g.beside = newNeighbours(t, g.s), newNeighbours(t, StartServer(t, o))
+	g.s.AddUser("mallory", "mallory's secret")
 	return g
 }
 
-// measure lets alice write to bob for a while, below her rate.
-func (g *siege) measure() Delays {
+// measure lets the neighbours write for a while, at both servers.
+func (g *siege) measure() (in, out Delays) {
 	g.Helper()
-	g.ages.Take()
-	g.from.Delays()
-	g.from.Run(40)
-	time.Sleep(g.long)
-	g.at.WaitFor(g, g.from.Halt(g))
-	return Delays{"to bob": g.ages.Take(), "acknowledged to alice": g.from.Delays()}
+	return both(g, g.inside, g.beside, g.long)
 }
 
 // withstand measures before and during an attack, and looks for what is left of it.
 func (g *siege) withstand(name string, hands int, round func(a *Attack, hand int)) *Attack {
 	g.Helper()
-	before := g.measure()
+	before, _ := g.measure()
 	goroutines := g.s.Goroutines()
 	idle, _ := Resident(g, g.s.PID())
 	ResetPeak(g, g.s.PID())
 	a := StartAttack(g, hands, round)
 	g.Logf("%s:", name)
-	undisturbed(g, before, g.measure)
+	used, began := Processor(g, g.s.PID()), time.Now()
+	withstood(g, before, g.measure)
+	share := (Processor(g, g.s.PID()) - used).Seconds() / time.Since(began).Seconds()
+	g.Logf("%s: the server used %.0f %% of a processor", name, 100*share)
+	if share > 1 { // or it is the server that keeps the machine busy
+		g.Errorf("%s: the server used %.1f processors", name, share)
+	}
 	a.Stop()
 	g.Logf("%s: %d connections, %d packets", name, a.rounds.Load(), a.sent.Load())
 	flatMemory(g, g.s, idle, name)

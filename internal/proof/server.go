@@ -38,6 +38,8 @@ type ServerOptions struct {
 	// Dir is the directory of the embedded database, below one of the test's
 	// own; empty: data.
 	Dir string
+	// Files is how many files the server may have open; zero: as many as we.
+	Files int
 }
 
 // Addresses are where a server listens.
@@ -152,6 +154,9 @@ func (s *Server) env() []string {
 func (s *Server) start() {
 	s.t.Helper()
 	cmd := exec.Command(s.binary, "serve")
+	if s.o.Files > 0 {
+		cmd = exec.Command("sh", "-c", `ulimit -n "$0" && exec "$@"`, strconv.Itoa(s.o.Files), s.binary, "serve")
+	}
 	cmd.Env, cmd.Dir, cmd.Stderr = s.env(), s.root, s.log
 	endWithUs(cmd)
 	out, err := cmd.StdoutPipe()

@@ -1,0 +1,64 @@
+package web
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// What the frames of a WebSocket may cost beside what they carry. Pings, empty
+// frames and fragments are no packets, so that no other limit sees them; before
+// CONNECT they would be the only thing that a stranger may send without an end.
+const (
+	frameBurst   = 16 << 10 // bytes at once
+	framePace    = 1 << 10  // bytes a second
+	framePerByte = 16       // for each byte of MQTT: a frame for it
+)
+
+// errFrames ends a WebSocket that sends frames without packets.
+var errFrames = errors.New("too many frames that carry nothing")
+
+// frames are the bytes of a WebSocket on their way to those who take the frames
+// apart. All is done by the connection's reader.
+type frames struct {
+	net.Conn
+	asked int     // bytes of MQTT that are being read at most
+	debt  float64 // bytes that carried nothing
+	at    time.Time
+}
+
+// Read implements net.Conn.
+func (f *frames) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	now := time.Now()
+	f.debt = max(0, f.debt-now.Sub(f.at).Seconds()*framePace) + float64(n)
+	f.at = now
+	if f.debt > float64(frameBurst+f.asked) {
+		return 0, errFrames
+	}
+	return n, err
+}
+
+// carry reads MQTT by read, and counts it in favour of its frames.
+func (f *frames) carry(p []byte, read func([]byte) (int, error)) (int, error) {
+	f.asked = len(p)
+	n, err := read(p)
+	f.asked = 0
+	f.debt = max(0, f.debt-float64(n*(1+framePerByte)))
+	return n, err
+}
+
+// framed hands out the connection of a request through frames.
+type framed struct {
+	http.ResponseWriter
+	frames *frames
+}
+
+// Hijack implements http.Hijacker.
+func (w framed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	w.frames.Conn = c
+	return w.frames, rw, err
+}
