@@ -68,7 +68,7 @@ guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum sa
 .PHONY: test
 test: ## all tests, with the race detector, in random order
 	@mkdir -p bin
-	$(TEST) -race -shuffle=on -timeout 30m ./...
+	$(TEST) -race -shuffle=on -timeout 25m ./...
 
 .PHONY: platforms
 platforms: ## build for other systems, those of PLATFORMS; on Windows without the embedded PostgreSQL
