@@ -74,9 +74,9 @@ func (e *errand) run(ctx context.Context, rate, enough int, done func() bool) {
 // way to another get every entry once and in its order.
 func TestStreamsOverBrokenLines(t *testing.T) {
 	t.Parallel()
-	pages, cutsOfPage, cutsOfReader, messages := 5, 4, 90, 2000
+	pages, cutsOfPage, cutsOfReader, messages := 2, 3, 20, 2000
 	if soak {
-		cutsOfPage, cutsOfReader, messages = 40, 200, 10_000
+		pages, cutsOfPage, cutsOfReader, messages = 5, 40, 200, 10_000
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
