@@ -48,13 +48,14 @@ type door struct {
 	closed  bool
 	waiting map[string]int
 	conns   map[*hooks.Conn]string // with their listeners
+	gone    map[string]bool        // listeners that were hung up
 }
 
 func newDoor(server *mqtt.Server, hook *hooks.Hook, l configs.Limits, log *slog.Logger) *door {
 	return &door{
 		server: server, hook: hook, log: log, perHost: l.ConnectionsPerAddress, arrivals: arrivals{rate: l.ConnectRate},
 		greeting: hooks.Greeting{Timeout: l.ConnectTimeout, Limit: int(l.ConnectSize), Packet: int(l.PacketSize)},
-		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string),
+		waiting:  make(map[string]int), conns: make(map[*hooks.Conn]string), gone: make(map[string]bool),
 	}
 }
 
@@ -168,11 +169,12 @@ func (d *door) end(conn *hooks.Conn) {
 func (d *door) add(conn *hooks.Conn, listener string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.closed {
-		d.conns[conn] = listener
-		d.work.Add(1)
+	if d.closed || d.gone[listener] {
+		return false
 	}
-	return !d.closed
+	d.conns[conn] = listener
+	d.work.Add(1)
+	return true
 }
 
 // enter counts a connection that has not sent CONNECT; false is one too many.
@@ -216,15 +218,24 @@ func (d *door) close(ctx context.Context) error {
 	}
 }
 
-// hangUp ends the connections of one listener.
+// hangUp ends the connections of one listener, and those that it has accepted and
+// that are still on their way to add.
 func (d *door) hangUp(listener string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.gone[listener] = true
 	for c, from := range d.conns {
 		if from == listener {
 			_ = c.Close()
 		}
 	}
+}
+
+// open lets a listener of this name have connections, again perhaps.
+func (d *door) open(listener string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.gone, listener)
 }
 
 func hostOf(c net.Conn) string {

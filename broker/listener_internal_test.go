@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -69,5 +70,32 @@ func TestAcceptGoesOnAfterAnError(t *testing.T) {
 	answer := make([]byte, 4)
 	if _, err := io.ReadFull(conn, answer); err != nil || answer[0] != 0x20 || answer[3] != 4 {
 		t.Errorf("answered with % x, %v", answer, err)
+	}
+}
+
+// A listener that was closed has no connections, though one was accepted just
+// before: whoever closes it would wait for that one. Opened again it has some.
+func TestClosedListenerHasNoConnections(t *testing.T) {
+	t.Parallel()
+	s := NewMemoryServer(t, "eve")
+	defer s.stop(t)
+	come := func() net.Conn {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = near.Close() })
+		go s.door.serve(far, entrance{name: "tcp"}, nil)
+		_ = near.SetDeadline(time.Now().Add(20 * time.Second))
+		return near
+	}
+	s.door.hangUp("tcp")
+	if _, err := come().Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("a connection of a listener that is closed: %v, want its end", err)
+	}
+	s.door.open("tcp")
+	conn := come()
+	if _, err := conn.Write([]byte{0x10, 13, 0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 60, 0, 1, 'x'}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(conn, make([]byte, 4)); err != nil { // CONNACK
+		t.Errorf("a connection of a listener that is open again: %v", err)
 	}
 }

@@ -202,6 +202,10 @@ func TestUnwieldyTopics(t *testing.T) {
 				t.Fatalf("version %d: UNSUBSCRIBE %.30q: ended %v, %d answers", v, filter, ended, len(answers))
 			}
 		}
+		levels := "reply/" + mallory + strings.Repeat("/x", 6)
+		if codes := c.subscribe(levels, levels+"/x"); len(codes) != 2 || codes[0] != 0 || codes[1] != code(v, 0x80, 0x8f) {
+			t.Errorf("version %d: SUBSCRIBE of eight levels and of nine: %#x, want 0 and a refusal", v, codes)
+		}
 		for _, topic := range []string{deep, "inbox" + deep, "inbox/" + bob + deep, "inbox/" + long[6:], long} {
 			for _, retain := range []byte{0, 1} {
 				c.Write(body{}.text(topic).number(9).props(v).bytes('x').packet(0x32 | retain))

@@ -50,6 +50,7 @@ func (o *offered) Init(*slog.Logger) error {
 		return fmt.Errorf("listener %s: %w", o.id, err)
 	}
 	o.inner = l
+	o.door.open(o.id)
 	return nil
 }
 
