@@ -83,7 +83,7 @@ func TestClosedListenerHasNoConnections(t *testing.T) {
 		near, far := net.Pipe()
 		t.Cleanup(func() { _ = near.Close() })
 		go s.door.serve(far, entrance{name: "tcp"}, nil)
-		_ = near.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = near.SetDeadline(time.Now().Add(5 * time.Second)) // a CONNECT has 10
 		return near
 	}
 	s.door.hangUp("tcp")
