@@ -43,21 +43,24 @@ func newOutage(t *testing.T, query string, env ...string) *outage {
 	return o
 }
 
-// gather connects those who will be there, just before the database goes: their
-// keep-alive is short.
+// shortKeepAlive is shorter than the outages, in seconds, and long enough for all
+// to have come and be silent until the database goes: each password takes time.
+const shortKeepAlive = 10
+
+// gather connects those who will be there, just before the database goes.
 func (o *outage) gather() {
 	o.Helper()
 	var code byte
 	if o.idle, code, _ = DialRaw(o, o.s.MQTT, RawConnect{Version: 4, ID: "idle", User: "carol", Password: "carol's secret", Clean: true}); code != 0 {
 		o.Fatalf("CONNACK %d", code)
 	}
-	o.window, code, _ = DialRaw(o, o.s.MQTT, RawConnect{Version: 4, ID: "window", User: "carol", Password: "carol's secret", Clean: true, KeepAlive: 4})
+	o.window, code, _ = DialRaw(o, o.s.MQTT, RawConnect{Version: 4, ID: "window", User: "carol", Password: "carol's secret", Clean: true, KeepAlive: shortKeepAlive})
 	if code != 0 {
 		o.Fatalf("CONNACK %d", code)
 	}
-	o.greedy = NewFlood(o, o.s.MQTT, RawConnect{Version: 4, ID: "greedy", User: "dave", Password: "dave's secret", Clean: true, KeepAlive: 4}, "inbox/carol", 100, 400)
+	o.greedy = NewFlood(o, o.s.MQTT, RawConnect{Version: 4, ID: "greedy", User: "dave", Password: "dave's secret", Clean: true, KeepAlive: shortKeepAlive}, "inbox/carol", 100, 400)
 	for i := range 8 {
-		c := RawConnect{Version: 4, ID: fmt.Sprint("flood-", i), User: []string{"alice", "dave"}[i%2], Clean: true, KeepAlive: 4}
+		c := RawConnect{Version: 4, ID: fmt.Sprint("flood-", i), User: []string{"alice", "dave"}[i%2], Clean: true, KeepAlive: shortKeepAlive}
 		c.Password = c.User + "'s secret"
 		o.floods = append(o.floods, NewFlood(o, o.s.MQTT, c, "inbox/carol", 60_000, 0))
 		if i < 3 {
