@@ -9,8 +9,7 @@ import (
 )
 
 // Whatever is asked of an operation, right or wrong, has the answer that the
-// served document promises, from the real database as from one in memory (see
-// the test of this name in web): never a fault of the server.
+// served document promises, and never a fault of the server.
 func TestGeneratedRequests(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Limits.RequestRate = 0 })
