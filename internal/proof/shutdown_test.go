@@ -22,9 +22,11 @@ func TestStopWhileTheDatabaseIsSilent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close()
-	t.Run("group", func(t *testing.T) { stopSilent(t, cluster.URL(), admin) })
+	stopSilent(t, cluster.URL(), admin)
 }
 
+// stopSilent goes through its cases one after another: between the arrival of the
+// devices and the silence no other test may have its turn.
 func stopSilent(t *testing.T, database string, admin *sql.DB) {
 	for i, test := range []struct {
 		name   string
@@ -71,7 +73,6 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 				r.Subscribe("inbox/alice")
 				devices = append(devices, r)
 			}
-			t.Parallel() // from here on: they mostly wait
 			gate.Silence()
 			if test.sends {
 				for _, r := range devices {
