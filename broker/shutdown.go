@@ -63,7 +63,7 @@ func (e *Engine) end(ctx context.Context) error {
 	}
 	e.hook.Hurry(0)
 	e.saveCursors(ctx, stuck)
-	err := e.endWork(ctx, stuck)
+	err := e.endWork(ctx)
 	e.tracing.shutdown(ctx)
 	return err
 }
@@ -134,14 +134,12 @@ func (e *Engine) saveCursors(ctx context.Context, stuck bool) {
 
 // endWork waits until everything has ended, and ends the connections to the
 // database. A statement that hangs has been told to end; its connection is not
-// to be closed under it: what takes longer than a moment is left to itself.
-func (e *Engine) endWork(ctx context.Context, stuck bool) error {
-	bound := ctx
-	if stuck || ctx.Err() != nil {
-		var cancel context.CancelFunc
-		bound, cancel = context.WithTimeout(context.WithoutCancel(ctx), stuckTimeout)
-		defer cancel()
-	}
+// to be closed under it: what takes longer than a moment is left to itself. It
+// may be the first to find that the database is silent, when no device had
+// anything with it.
+func (e *Engine) endWork(ctx context.Context) error {
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), stuckTimeout)
+	defer cancel()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -34,6 +34,7 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 		delay  uint32        // of the wills, in seconds; with none there are no wills
 		will   bool
 		sends  bool // publishes wait for the database
+		gone   bool // the devices went before the database did
 		ci     bool
 	}{
 		{name: "sessions, at once", ci: true},
@@ -42,6 +43,7 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 		{name: "delayed wills, at once", will: true, delay: 60},
 		{name: "delayed wills, 3 s later", will: true, delay: 60, silent: 3 * time.Second, ci: true},
 		{name: "publishes, at once", sends: true, ci: true},
+		{name: "nobody, 3 s later", gone: true, silent: 3 * time.Second, ci: true},
 		{name: "publishes, delayed wills, 3 s later", will: true, delay: 60, sends: true, silent: 3 * time.Second},
 	} {
 		if !soak && !test.ci {
@@ -57,6 +59,11 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 				t.Fatal(err)
 			}
 			u.Path = "/" + name
+			db, err := sql.Open("postgres", u.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
 			gate := StartGate(t, u.String())
 			s := StartServer(t, ServerOptions{DatabaseURL: gate.URL})
 			s.AddUser("alice", "alice's secret")
@@ -72,6 +79,13 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 				}
 				r.Subscribe("inbox/alice")
 				devices = append(devices, r)
+			}
+			if test.gone {
+				for _, r := range devices {
+					r.conn.Close()
+				}
+				devices = nil
+				awaitQuery(t, db, "devices that have gone", `SELECT count(*) = 5 FROM postbox.devices WHERE disconnected_at IS NOT NULL`)
 			}
 			gate.Silence()
 			if test.sends {
@@ -92,11 +106,6 @@ func stopSilent(t *testing.T, database string, admin *sql.DB) {
 
 			gate.Open()
 			s.Restart()
-			db, err := sql.Open("postgres", u.String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer db.Close()
 			if test.will {
 				awaitQuery(t, db, "the wills are due or sent",
 					`SELECT (SELECT count(*) FROM postbox.wills WHERE due_at IS NOT NULL) + (SELECT count(*) FROM postbox.messages) = 5`)
