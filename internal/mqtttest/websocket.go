@@ -28,7 +28,8 @@ const (
 type WebSocket struct {
 	*net.TCPConn
 	in   *bufio.Reader
-	rest []byte
+	rest []byte // of a message that was read
+	left []byte // of a frame that was not written whole
 }
 
 // Closed is how Read ends when the server has sent a close: with this code.
@@ -87,9 +88,15 @@ func (s *WebSocket) Send(first byte, b []byte) error {
 	return err
 }
 
-// Write implements net.Conn: one binary message.
+// Write implements net.Conn: one binary message. After a deadline that has passed
+// it goes on where it was when it is called with the same bytes again.
 func (s *WebSocket) Write(b []byte) (int, error) {
-	if err := s.Send(Fin|Binary, b); err != nil {
+	if len(s.left) == 0 {
+		s.left = Frame(Fin|Binary, b)
+	}
+	n, err := s.TCPConn.Write(s.left)
+	s.left = s.left[n:]
+	if err != nil {
 		return 0, err
 	}
 	return len(b), nil

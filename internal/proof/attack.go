@@ -19,6 +19,7 @@ type Attack struct {
 	stop   atomic.Bool
 	work   sync.WaitGroup
 	rounds atomic.Int64      // connections that were made
+	webs   atomic.Int64      // those by WebSocket that got as far as their CONNECT
 	sent   atomic.Int64      // packets
 	told   [256]atomic.Int64 // codes of CONNACK and reasons of DISCONNECT, but 0
 }
@@ -56,6 +57,9 @@ func (a *Attack) open(addr string, c RawConnect) (net.Conn, *bufio.Reader) {
 		conn.Close()
 		return nil, nil
 	}
+	if c.WebSocket {
+		a.webs.Add(1)
+	}
 	return conn, bufio.NewReader(conn)
 }
 
@@ -74,7 +78,7 @@ func (a *Attack) Knock(addr string, c RawConnect) {
 // KnockAndRun connects and resets the connection before the answer comes.
 func (a *Attack) KnockAndRun(addr string, c RawConnect) {
 	if conn, _ := a.open(addr, c); conn != nil {
-		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.(interface{ SetLinger(int) error }).SetLinger(0)
 		conn.Close()
 	}
 }

@@ -71,7 +71,10 @@ func (g *siege) withstand(name string, hands int, round func(a *Attack, hand int
 		g.Errorf("%s: the server used %.1f processors", name, share)
 	}
 	a.Stop()
-	g.Logf("%s: %d connections, %d packets", name, a.rounds.Load(), a.sent.Load())
+	g.Logf("%s: %d connections, %d packets; %d by WebSocket", name, a.rounds.Load(), a.sent.Load(), a.webs.Load())
+	if a.webs.Load() == 0 {
+		g.Errorf("%s: nothing came by WebSocket", name)
+	}
 	flatMemory(g, g.s, idle, name)
 	g.s.WaitGoroutines(goroutines)
 	g.nothingLeft()
@@ -96,8 +99,22 @@ func (g *siege) nothingLeft() {
 	}
 }
 
+// mallory is one of her hands: half of them go by WebSocket, with each version.
 func (g *siege) mallory(version byte, hand int) RawConnect {
-	return RawConnect{Version: version, ID: fmt.Sprint("hand-", hand), User: "mallory", Password: "mallory's secret", Clean: true, From: elsewhere}
+	return RawConnect{
+		Version: version, ID: fmt.Sprint("hand-", hand), User: "mallory", Password: "mallory's secret", Clean: true,
+		From: elsewhere, WebSocket: byWebSocket(hand),
+	}
+}
+
+func byWebSocket(hand int) bool { return hand%4 >= 2 }
+
+// at is where somebody connects.
+func (g *siege) at(c RawConnect) string {
+	if c.WebSocket {
+		return g.s.HTTP
+	}
+	return g.s.MQTT
 }
 
 // elsewhere is the address that attacks come from.
@@ -134,7 +151,8 @@ func (g *siege) packetFloods() {
 	} {
 		a := g.withstand(flood.name, 4, func(a *Attack, hand int) {
 			v := byte(4 + hand%2)
-			a.Pour(g.s.MQTT, g.mallory(v, hand), flood.deaf, func(n int) []byte { return flood.packet(n, v) })
+			c := g.mallory(v, hand)
+			a.Pour(g.at(c), c, flood.deaf, func(n int) []byte { return flood.packet(n, v) })
 		})
 		if flood.told != 0 && a.told[flood.told].Load() == 0 {
 			g.Errorf("%s: nobody was told 0x%02x", flood.name, flood.told)
@@ -150,7 +168,7 @@ func (g *siege) publishFloods() {
 			v := byte(4 + hand%2)
 			c := g.mallory(v, hand)
 			c.ReceiveMaximum = 100
-			a.Pour(g.s.MQTT, c, qos > 0, func(n int) []byte { return publication(n, v, qos, "inbox/mallory", "flood") })
+			a.Pour(g.at(c), c, qos > 0, func(n int) []byte { return publication(n, v, qos, "inbox/mallory", "flood") })
 		})
 		if n := a.told[0x97].Load(); n > 0 {
 			g.Errorf("QoS %d: %d were told 0x97", qos, n)
@@ -184,14 +202,14 @@ func (g *siege) connectFloods() {
 	}
 	began := time.Now()
 	guess := g.withstand("guesses", 60, func(a *Attack, hand int) {
-		c := RawConnect{Version: 4 + byte(hand%2), ID: "guess", User: "bob", Password: fmt.Sprint("guess ", hand, a.rounds.Load()), Clean: true, From: elsewhere}
+		c := RawConnect{Version: 4 + byte(hand%2), ID: "guess", User: "bob", Password: fmt.Sprint("guess ", hand, a.rounds.Load()), Clean: true, From: elsewhere, WebSocket: byWebSocket(hand)}
 		if hand%2 == 0 {
 			c.User = fmt.Sprint("user", a.rounds.Load())
 		}
 		if hand == 0 && a.rounds.Load() == 200 {
 			letIn("guesses")
 		}
-		a.Knock(g.s.MQTT, c)
+		a.Knock(g.at(c), c)
 	})
 	wrong, later := guess.told[4].Load()+guess.told[0x86].Load(), guess.told[3].Load()+guess.told[0x88].Load()
 	t.Logf("guesses: %d were told that they are wrong, %d to come again", wrong, later)
@@ -202,11 +220,14 @@ func (g *siege) connectFloods() {
 	if _, code, _ := DialRaw(t, g.s.MQTT, RawConnect{Version: 4, ID: "tablet", User: "bob", Password: "bob's secret", Clean: true, From: elsewhere}); code != 0 {
 		t.Errorf("bob after the guesses: CONNACK 0x%02x", code)
 	}
-	for name, round := range map[string]func(a *Attack, hand int){
-		"connects":           func(a *Attack, hand int) { a.Knock(g.s.MQTT, g.mallory(byte(4+hand%2), hand)) },
-		"connects to one id": func(a *Attack, hand int) { a.Knock(g.s.MQTT, g.mallory(byte(4+hand%2), 0)) },
-		"connects and resets": func(a *Attack, hand int) {
-			a.KnockAndRun(g.s.MQTT, g.mallory(byte(4+hand%2), hand))
+	for name, round := range map[string]func(a *Attack, c RawConnect){
+		"connects": func(a *Attack, c RawConnect) { a.Knock(g.at(c), c) },
+		"connects to one id": func(a *Attack, c RawConnect) {
+			c.ID = "hand"
+			a.Knock(g.at(c), c)
+		},
+		"connects and resets": func(a *Attack, c RawConnect) {
+			a.KnockAndRun(g.at(c), c)
 			time.Sleep(20 * time.Millisecond) // four times the rate; more and what is measured is who makes it
 		},
 	} {
@@ -214,7 +235,7 @@ func (g *siege) connectFloods() {
 			if hand == 0 && a.rounds.Load() == 200 {
 				letIn(name)
 			}
-			round(a, hand)
+			round(a, g.mallory(byte(4+hand%2), hand))
 		})
 	}
 }

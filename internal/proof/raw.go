@@ -10,6 +10,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"postbox/internal/mqtttest"
 )
 
 // Raw is an MQTT connection that says exactly what the proof wants it to say,
@@ -41,6 +43,8 @@ type RawConnect struct {
 	Narrow bool
 	// From is the address of this machine from which it connects; empty: any.
 	From string
+	// WebSocket goes by one; the address to connect to is that of HTTP.
+	WebSocket bool
 	// Will topic and payload; no will without a topic.
 	WillTopic, WillBody string
 	WillDelay           uint32 // in seconds, MQTT 5
@@ -126,6 +130,13 @@ func (c RawConnect) dial(addr string) (net.Conn, error) {
 	}
 	if c.Narrow {
 		dialer.Control = narrow
+	}
+	if c.WebSocket {
+		conn, _, err := mqtttest.DialWebSocket(dialer, addr, "")
+		if err != nil {
+			return nil, err
+		}
+		return conn, nil
 	}
 	return dialer.Dial("tcp", addr)
 }
