@@ -343,14 +343,7 @@ func TestControlEndsWhatIsOpenOverHTTP(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Limits.StreamsPerUser = 2 })
 	h := w.overHTTP(t)
-	hash, err := passwordHash()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, do := range map[string]func(user postbox.User) error{
-		"disable":  func(u postbox.User) error { return w.store.SetDisabled(t.Context(), u, true) },
-		"password": func(u postbox.User) error { return w.store.SetPassword(t.Context(), u, hash) },
-	} {
+	for name, do := range w.dismissals(t) {
 		alice, bob := w.user("alice"), w.user("bob")
 		h.must(alice, "send", fmt.Sprintf(`{"to":%q,"body":"a note"}`, alice))
 		page, other := h.stream(alice), h.stream(bob)

@@ -13,18 +13,25 @@ import (
 	"postbox/internal/mqtttest"
 )
 
-// What another process does to an account takes effect on its connections
-// within a second, and on nobody else's.
-func TestControl(t *testing.T) {
-	w := sharedWorld(t)
+// dismissals are what another process does to an account so that those who are
+// logged in have to go.
+func (w *world) dismissals(t *testing.T) map[string]func(postbox.User) error {
+	t.Helper()
 	hash, err := passwordHash()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, do := range map[string]func(user postbox.User) error{
+	return map[string]func(postbox.User) error{
 		"disable":  func(u postbox.User) error { return w.store.SetDisabled(t.Context(), u, true) },
 		"password": func(u postbox.User) error { return w.store.SetPassword(t.Context(), u, hash) },
-	} {
+	}
+}
+
+// What another process does to an account takes effect on its connections
+// within a second, and on nobody else's.
+func TestControl(t *testing.T) {
+	w := sharedWorld(t)
+	for name, do := range w.dismissals(t) {
 		versions(t, func(t *testing.T, v byte) {
 			alice, bob := w.user("alice"), w.user("bob")
 			conns := []*wire{

@@ -53,22 +53,31 @@ func (s *sight) comeBack() {
 	s.away = nil
 }
 
+// keepPresence runs a hook, with one device that watches all, until end.
+func keepPresence(t *testing.T, s *sight) (h *Hook, end func()) {
+	h = &Hook{o: Options{Sight: s, Logger: slog.New(slog.DiscardHandler), AwaySince: func() time.Time { return time.Time{} }}}
+	h.registry.init()
+	h.presence.init(presenceGrace)
+	h.registry.watch(watchesAll, &client{who: Identity{ID: 9}})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.KeepPresence(ctx)
+	}()
+	return h, func() {
+		cancel()
+		<-ended
+	}
+}
+
 // A user who comes back within the grace was never away; one who stays away is
 // seen to go once.
 func TestPresenceHasAGrace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sight{}
-		h := &Hook{o: Options{Sight: s, Logger: slog.New(slog.DiscardHandler), AwaySince: func() time.Time { return time.Time{} }}}
-		h.registry.init()
-		h.presence.init(presenceGrace)
-		h.registry.watch(watchesAll, &client{who: Identity{ID: 9}})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			h.KeepPresence(ctx)
-		}()
+		h, end := keepPresence(t, s)
 		step := func(what string, d time.Duration, online bool, told int) {
 			t.Helper()
 			time.Sleep(d)
@@ -89,8 +98,7 @@ func TestPresenceHasAGrace(t *testing.T) {
 		step("and back", time.Hour, true, 1)
 		h.Left("alice")
 		step("for good", presenceGrace, false, 2)
-		cancel()
-		<-ended
+		end()
 		if !slices.Contains(s.seen, 1) {
 			t.Error("it was not noted when she was seen")
 		}
@@ -102,16 +110,7 @@ func TestPresenceIsToldAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &sight{away: postbox.ErrUnavailable}
-		h := &Hook{o: Options{Sight: s, Logger: slog.New(slog.DiscardHandler), AwaySince: func() time.Time { return time.Time{} }}}
-		h.registry.init()
-		h.presence.init(presenceGrace)
-		h.registry.watch(watchesAll, &client{who: Identity{ID: 9}})
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			h.KeepPresence(ctx)
-		}()
+		h, end := keepPresence(t, s)
 		h.Arrived(1, "alice")
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -125,7 +124,6 @@ func TestPresenceIsToldAfterAnOutage(t *testing.T) {
 		if told != before+1 || s.told() != told {
 			t.Errorf("asked %d times while it was away, then %d and %d more: want 1 and 0", before, told-before, s.told()-told)
 		}
-		cancel()
-		<-ended
+		end()
 	})
 }
