@@ -88,6 +88,9 @@ func appendMessage(dst []byte, e *Entry, v View) []byte {
 // why there is none any more.
 func appendEvent(dst []byte, e *Entry, v View) []byte {
 	h := e.Event
+	if h.Change != nil {
+		return appendRoomEvent(dst, h)
+	}
 	about := e.Type == EntryEdit || e.Type == EntryRetract
 	if about {
 		dst = append(dst, `"id":"`...)
@@ -111,6 +114,35 @@ func appendEvent(dst []byte, e *Entry, v View) []byte {
 		return appendTombstone(dst, t)
 	}
 	return appendContent(dst, e.Message.Body, v.TooLarge)
+}
+
+// appendRoomEvent appends what happened to a room.
+func appendRoomEvent(dst []byte, h *Event) []byte {
+	c := h.Change
+	dst = append(dst, `"room":"`...)
+	dst = append(dst, h.Room...)
+	dst = append(dst, `","from":"`...)
+	dst = append(dst, h.From...)
+	dst = append(dst, `","event":"`...)
+	dst = append(dst, c.What...)
+	if c.User != "" {
+		dst = append(dst, `","user":"`...)
+		dst = append(dst, c.User...)
+	}
+	if c.Role != "" {
+		dst = append(dst, `","role":"`...)
+		dst = append(dst, c.Role...)
+	}
+	if c.History != "" {
+		dst = append(dst, `","title":`...)
+		dst = AppendString(dst, c.Title)
+		dst = append(dst, `,"public":`...)
+		dst = strconv.AppendBool(dst, c.Public)
+		dst = append(dst, `,"history":"`...)
+		dst = append(dst, c.History...)
+	}
+	dst = append(dst, `","sent_at":"`...)
+	return append(AppendTime(dst, h.At), '"')
 }
 
 // appendBetween appends who wrote where. Names need no escaping: their form

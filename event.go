@@ -13,16 +13,19 @@ type Event struct {
 	Of   MessageID // edit and retraction: the message that it is about
 	At   time.Time
 	Key  string // idempotency key; shown in the actor's own inbox
+	// Change is what has happened to a room; nil for all else.
+	Change *RoomEvent
 }
 
-// Change is an edit, a retraction or a read marker on its way into the database.
+// Change is an edit, a retraction, a read marker or a change of a room on its way
+// into the database.
 //
 // Who asks fills in the first block; the store the second, when it is committed
 // or refused for what it asks.
 type Change struct {
-	Type  EntryType // EntryEdit, EntryRetract or EntryRead
+	Type  EntryType // EntryEdit, EntryRetract, EntryRead or EntryRoom
 	Actor UserID
-	Event Event // ID, From and Key; for a read marker also To or Room, and Seq
+	Event Event // ID, From and Key; for a read marker also To or Room, and Seq; for a room Room and Change.What
 	// Target is the message of an edit or a retraction.
 	Target MessageID
 	// Conversation is that of a read marker.
@@ -31,6 +34,8 @@ type Change struct {
 	Quiet  bool
 	Body   []byte // of an edit
 	Digest Digest // of what is asked for, under the key
+	// Room is of a change of a room, else nil.
+	Room *RoomChange
 
 	Refusal    *Error // ErrNotFound, ErrForbidden, ErrConflict
 	Duplicate  bool   // the key was used before for the same: Event is that one

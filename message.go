@@ -1,6 +1,7 @@
 package postbox
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -24,6 +25,17 @@ func (id MessageID) Append(dst []byte) []byte {
 	dst = hex.AppendEncode(dst, id[8:10])
 	dst = append(dst, '-')
 	return hex.AppendEncode(dst, id[10:16])
+}
+
+// NewMessageID makes an id with the time of a message that was sent elsewhere, or is
+// made up (RFC 9562 §5.7).
+func NewMessageID(at time.Time) (id MessageID) {
+	rand.Read(id[:]) // never fails: crypto/rand ends the process instead
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
+	copy(id[:6], ms[2:])
+	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
+	return id
 }
 
 // ParseMessageID parses the usual form of 36 characters. The error is
@@ -60,6 +72,14 @@ type Message struct {
 	ExpiresAt    time.Time // zero: never
 	EditedAt     time.Time // zero: never edited
 	RetractedAt  time.Time // zero: not retracted
+}
+
+// Destination is where the message goes, as DigestOf takes it.
+func (m *Message) Destination() string {
+	if m.Room != "" {
+		return "room/" + string(m.Room)
+	}
+	return "inbox/" + string(m.To)
 }
 
 // Expired reports whether the message's expiry has passed at now.

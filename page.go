@@ -66,3 +66,23 @@ type Summary struct {
 	// the user may know.
 	ReadSeq, PeerDelivered, PeerRead Seq
 }
+
+// ListBound is where a list of conversations goes on; zero: it begins. Those
+// without a message, rooms, come last, by name, and are passed by it.
+type ListBound struct {
+	Before    MessageID // the last message of the last conversation before
+	AfterRoom Room      // the last of the rooms without a message; then Before does not matter
+}
+
+// SearchRequest asks for messages by what is in them.
+type SearchRequest struct {
+	User UserID // who asks
+	// Place is where to look; nil: in all that the user may read.
+	Place *Place
+	Text  string
+	From  User // of whom they are; empty: of anybody
+	// Before and After are bounds, which are excluded. They are a seq only with a
+	// Place.
+	Before, After Bound
+	Limit         int // at least 1
+}
