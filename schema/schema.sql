@@ -7,9 +7,15 @@ CREATE SEQUENCE postbox.control_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 
 
 CREATE SEQUENCE postbox.devices_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
 
+CREATE SEQUENCE postbox.invites_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
 CREATE SEQUENCE postbox.log_id AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
 
+CREATE SEQUENCE postbox.logins_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
 CREATE SEQUENCE postbox.schema_version_id_seq AS integer START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 2147483647;
+
+CREATE SEQUENCE postbox.search_queue_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
 
 CREATE TABLE postbox.blocks (
     user_id bigint NOT NULL,
@@ -53,9 +59,10 @@ ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_pkey PRIMARY KEY 
 ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_room_key UNIQUE (room);
 ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_user_high_fkey FOREIGN KEY (user_high) REFERENCES postbox.users(id);
 ALTER TABLE postbox.conversations ADD CONSTRAINT conversations_user_low_fkey FOREIGN KEY (user_low) REFERENCES postbox.users(id);
+CREATE INDEX conversations_public ON postbox.conversations USING btree (room) WHERE (public AND (deleted_at IS NULL));
 CREATE INDEX conversations_user_high ON postbox.conversations USING btree (user_high) WHERE (room IS NULL);
 COMMENT ON TABLE postbox.conversations IS 'A pair of users (low id, high id; the same twice for notes to oneself), or a room.';
-COMMENT ON COLUMN postbox.conversations.members IS 'Version of a room''s membership: grows with each change, under the lock of its log.';
+COMMENT ON COLUMN postbox.conversations.members IS 'Version of a room: grows with each change of it, under the lock of its log.';
 COMMENT ON COLUMN postbox.conversations.low_wrote IS 'user_low has written in it, or was about to: set when a server first learns where their messages go.';
 COMMENT ON COLUMN postbox.conversations.high_wrote IS 'The same of user_high.';
 
@@ -92,6 +99,15 @@ CREATE TABLE postbox.epochs (
 ALTER TABLE postbox.epochs ADD CONSTRAINT epochs_pkey PRIMARY KEY (epoch);
 COMMENT ON TABLE postbox.epochs IS 'Lineages of this database; the newest is in force.';
 
+CREATE TABLE postbox.erasures (
+    user_id bigint NOT NULL,
+    worked_at timestamp with time zone NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE postbox.erasures ADD CONSTRAINT erasures_pkey PRIMARY KEY (user_id);
+ALTER TABLE postbox.erasures ADD CONSTRAINT erasures_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id);
+COMMENT ON TABLE postbox.erasures IS 'Accounts of which something is left to erase.';
+COMMENT ON COLUMN postbox.erasures.worked_at IS 'When something of it was last erased.';
+
 CREATE TABLE postbox.events (
     id uuid NOT NULL,
     conversation_id bigint NOT NULL,
@@ -107,9 +123,12 @@ CREATE TABLE postbox.events (
 );
 ALTER TABLE postbox.events ADD CONSTRAINT events_kind_known CHECK (((kind >= 1) AND (kind <= 4)));
 ALTER TABLE postbox.events ADD CONSTRAINT events_pkey PRIMARY KEY (id);
+CREATE INDEX events_actor ON postbox.events USING btree (actor_id);
 CREATE UNIQUE INDEX events_idempotency_key ON postbox.events USING btree (actor_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE INDEX events_message ON postbox.events USING btree (conversation_id, seq) WHERE (kind = ANY (ARRAY[1, 2]));
+CREATE INDEX events_room ON postbox.events USING btree (conversation_id) WHERE (kind = 4);
 COMMENT ON TABLE postbox.events IS 'What is in an inbox besides messages: 1 edit, 2 retract, 3 read, 4 room. seq is that of the message it is about.';
+COMMENT ON COLUMN postbox.events.data IS 'Of a change of a room: what happened.';
 COMMENT ON COLUMN postbox.events.digest IS 'Of what was asked for under the idempotency key.';
 COMMENT ON COLUMN postbox.events.actor_inbox_seq IS 'Number of the actor''s own entry.';
 
@@ -118,6 +137,20 @@ CREATE VIEW postbox.heads (
     head bigint
 );
 COMMENT ON TABLE postbox.heads IS 'The last number of each inbox and conversation; 0 when it never had an entry.';
+
+CREATE TABLE postbox.imported_users (
+    source text NOT NULL,
+    ref text NOT NULL,
+    user_id bigint NOT NULL,
+    opened boolean NOT NULL DEFAULT false
+);
+ALTER TABLE postbox.imported_users ADD CONSTRAINT imported_users_account UNIQUE (user_id, source);
+ALTER TABLE postbox.imported_users ADD CONSTRAINT imported_users_pkey PRIMARY KEY (source, ref);
+ALTER TABLE postbox.imported_users ADD CONSTRAINT imported_users_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+COMMENT ON TABLE postbox.imported_users IS 'Accounts that were imported; an erased one is not among them any more.';
+COMMENT ON COLUMN postbox.imported_users.source IS 'What the import called the place where the user is from.';
+COMMENT ON COLUMN postbox.imported_users.ref IS 'The user''s key there.';
+COMMENT ON COLUMN postbox.imported_users.opened IS 'The account has its password: it gets it when its messages are here.';
 
 CREATE TABLE postbox.inbox (
     user_id bigint NOT NULL,
@@ -131,12 +164,52 @@ ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.inbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 COMMENT ON TABLE postbox.inbox IS 'One narrow row per entry and user: kind 0 is the message (conversation_id, seq), others name their event.';
 
+CREATE TABLE postbox.invites (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    code_hash bytea NOT NULL,
+    note text NOT NULL DEFAULT ''::text,
+    uses integer NOT NULL,
+    used integer NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamp with time zone NOT NULL
+);
+ALTER TABLE postbox.invites ADD CONSTRAINT invites_code_key UNIQUE (code_hash);
+ALTER TABLE postbox.invites ADD CONSTRAINT invites_pkey PRIMARY KEY (id);
+ALTER TABLE postbox.invites ADD CONSTRAINT invites_uses CHECK (((used >= 0) AND (used <= uses)));
+CREATE INDEX invites_expires ON postbox.invites USING btree (expires_at);
+COMMENT ON TABLE postbox.invites IS 'Invitations to make an account. The code is kept as SHA-256.';
+
 CREATE TABLE postbox.lanes (
     id integer NOT NULL,
     incarnation bigint NOT NULL
 );
 ALTER TABLE postbox.lanes ADD CONSTRAINT lanes_pkey PRIMARY KEY (id);
 COMMENT ON TABLE postbox.lanes IS 'Fence of each writer: a transaction of an older incarnation can no longer commit.';
+
+CREATE TABLE postbox.logins (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    user_id bigint NOT NULL,
+    family bytea NOT NULL,
+    device text NOT NULL DEFAULT ''::text,
+    token_hash bytea NOT NULL,
+    spent_hash bytea,
+    salt bytea,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    used_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamp with time zone NOT NULL
+) WITH (fillfactor=70);
+ALTER TABLE postbox.logins ADD CONSTRAINT logins_family_key UNIQUE (family);
+ALTER TABLE postbox.logins ADD CONSTRAINT logins_pkey PRIMARY KEY (id);
+ALTER TABLE postbox.logins ADD CONSTRAINT logins_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
+CREATE INDEX logins_expires ON postbox.logins USING btree (expires_at);
+CREATE INDEX logins_user ON postbox.logins USING btree (user_id, used_at);
+COMMENT ON TABLE postbox.logins IS 'Sign-ins: families of refresh tokens. Access tokens name theirs, and end with it.';
+COMMENT ON COLUMN postbox.logins.family IS 'First part of each of its refresh tokens.';
+COMMENT ON COLUMN postbox.logins.device IS 'What the sign-in called itself: a device of this name that is revoked takes it along.';
+COMMENT ON COLUMN postbox.logins.token_hash IS 'SHA-256 of the refresh token that counts.';
+COMMENT ON COLUMN postbox.logins.spent_hash IS 'SHA-256 of the one before, spent at used_at.';
+COMMENT ON COLUMN postbox.logins.salt IS 'From the spent token and this follows the one that counts.';
+COMMENT ON COLUMN postbox.logins.used_at IS 'When its newest refresh token was made.';
 
 CREATE TABLE postbox.logs (
     id bigint NOT NULL,
@@ -159,6 +232,7 @@ ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_pkey PRIMARY KEY (con
 ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_role_known CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'reader'::text])));
 ALTER TABLE postbox.memberships ADD CONSTRAINT memberships_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id);
 CREATE UNIQUE INDEX memberships_current ON postbox.memberships USING btree (conversation_id, user_id) WHERE (left_seq IS NULL);
+CREATE INDEX memberships_former ON postbox.memberships USING btree (user_id) WHERE (left_seq IS NOT NULL);
 CREATE INDEX memberships_user ON postbox.memberships USING btree (user_id) WHERE (left_seq IS NULL);
 COMMENT ON TABLE postbox.memberships IS 'Intervals of room membership: messages with joined_seq < seq, and seq <= left_seq once left.';
 
@@ -188,8 +262,11 @@ CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (se
 CREATE INDEX messages_resend ON postbox.messages USING btree (sender_id, device, packet_id, id) WHERE (packet_id IS NOT NULL);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 CREATE TRIGGER note_own_positions AFTER INSERT ON postbox.messages FOR EACH ROW WHEN (((new.seq % (500)::bigint) = 0)) EXECUTE FUNCTION postbox.note_own_positions();
+CREATE TRIGGER search_changed AFTER UPDATE OF body, content_type, expires_at, retracted_at ON postbox.messages FOR EACH ROW EXECUTE FUNCTION postbox.search_changed();
+CREATE TRIGGER search_deleted AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.search_deleted();
 COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
 COMMENT ON COLUMN postbox.messages.packet_id IS 'MQTT packet id of a QoS 1 or 2 publish, for the re-send rule; NULL once it cannot come again, and for other ways in.';
+COMMENT ON COLUMN postbox.messages.qos IS 'How it was published; -1: it was imported, and sent_at is not when it came.';
 COMMENT ON COLUMN postbox.messages.digest IS 'First 16 bytes of SHA-256 over destination, content type, ref, expiry and body.';
 COMMENT ON COLUMN postbox.messages.device IS 'Sending MQTT client id.';
 COMMENT ON COLUMN postbox.messages.content_type IS 'NULL: text/plain if the body is UTF-8, else application/octet-stream.';
@@ -219,6 +296,19 @@ ALTER TABLE postbox.positions ADD CONSTRAINT positions_user_id_fkey FOREIGN KEY 
 COMMENT ON TABLE postbox.positions IS 'How far a user has read in a conversation; it only grows.';
 COMMENT ON COLUMN postbox.positions.told_seq IS 'The read_seq that the user''s devices, and the other side, were last told of.';
 
+CREATE TABLE postbox.reserved_names (
+    digest bytea NOT NULL
+);
+ALTER TABLE postbox.reserved_names ADD CONSTRAINT reserved_names_pkey PRIMARY KEY (digest);
+COMMENT ON TABLE postbox.reserved_names IS 'Names that are not given again: SHA-256 over the salt in reserved_names_salt and the name.';
+
+CREATE TABLE postbox.reserved_names_salt (
+    one boolean NOT NULL DEFAULT true,
+    salt bytea NOT NULL
+);
+ALTER TABLE postbox.reserved_names_salt ADD CONSTRAINT reserved_names_salt_one CHECK (one);
+ALTER TABLE postbox.reserved_names_salt ADD CONSTRAINT reserved_names_salt_pkey PRIMARY KEY (one);
+
 CREATE TABLE postbox.schema_version (
     id integer NOT NULL GENERATED BY DEFAULT AS IDENTITY,
     version_id bigint NOT NULL,
@@ -228,16 +318,56 @@ CREATE TABLE postbox.schema_version (
 ALTER TABLE postbox.schema_version ADD CONSTRAINT schema_version_pkey PRIMARY KEY (id);
 
 CREATE TABLE postbox.search (
-    message_id uuid NOT NULL,
     conversation_id bigint NOT NULL,
     seq bigint NOT NULL,
     sender_id bigint NOT NULL,
     sent_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
     terms tsvector NOT NULL
 );
-ALTER TABLE postbox.search ADD CONSTRAINT search_pkey PRIMARY KEY (message_id);
-CREATE INDEX search_terms ON postbox.search USING gin (terms);
+ALTER TABLE postbox.search ADD CONSTRAINT search_pkey PRIMARY KEY (conversation_id, seq);
+CREATE INDEX search_expiry ON postbox.search USING btree (expires_at) WHERE (expires_at IS NOT NULL);
+CREATE INDEX search_terms ON postbox.search USING gin (terms) WITH (fastupdate='on', gin_pending_list_limit='16384');
 COMMENT ON TABLE postbox.search IS 'Search terms, filled behind the log by the indexer.';
+COMMENT ON COLUMN postbox.search.terms IS 'Words in lower case; U: a user of a direct conversation, C: another conversation, A and B: windows of the index, D: 256 messages of a conversation; numbers are hexadecimal.';
+
+CREATE TABLE postbox.search_queue (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    queued_at timestamp with time zone NOT NULL,
+    conversations bigint[] NOT NULL,
+    afters bigint[] NOT NULL,
+    counts integer[] NOT NULL,
+    changed boolean NOT NULL DEFAULT false
+) WITH (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=2000);
+ALTER TABLE postbox.search_queue ADD CONSTRAINT search_queue_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.search_queue IS 'Messages for the indexer: of each of the conversations so many after a seq.';
+COMMENT ON COLUMN postbox.search_queue.changed IS 'They are no longer what they were when they were sent, or are gone.';
+
+CREATE TABLE postbox.search_state (
+    one boolean NOT NULL DEFAULT true,
+    next bigint NOT NULL DEFAULT ((1)::bigint << 40),
+    newest timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    fill_next bigint NOT NULL DEFAULT 0,
+    fill_newest timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    fill_after uuid,
+    fill_up_to uuid
+) WITH (fillfactor=50);
+ALTER TABLE postbox.search_state ADD CONSTRAINT search_state_one CHECK (one);
+ALTER TABLE postbox.search_state ADD CONSTRAINT search_state_pkey PRIMARY KEY (one);
+COMMENT ON TABLE postbox.search_state IS 'How far the indexer is; who holds this row indexes.';
+COMMENT ON COLUMN postbox.search_state.next IS 'Number of the next row.';
+COMMENT ON COLUMN postbox.search_state.fill_next IS 'The same for messages that were there before the index.';
+COMMENT ON COLUMN postbox.search_state.fill_after IS 'Of those, all up to this id are in the index; NULL when all are.';
+
+CREATE TABLE postbox.search_windows (
+    id bigint NOT NULL,
+    newest timestamp with time zone NOT NULL,
+    oldest timestamp with time zone NOT NULL
+) WITH (fillfactor=70);
+ALTER TABLE postbox.search_windows ADD CONSTRAINT search_windows_pkey PRIMARY KEY (id);
+COMMENT ON TABLE postbox.search_windows IS 'When the messages of 4096 rows of search were sent.';
+COMMENT ON COLUMN postbox.search_windows.newest IS 'No message in this window, or in an earlier one of those that are filled in the same way, is younger.';
+COMMENT ON COLUMN postbox.search_windows.oldest IS 'No message in this window is older.';
 
 CREATE TABLE postbox.signing_keys (
     id text NOT NULL,
@@ -278,10 +408,11 @@ ALTER TABLE postbox.users ADD CONSTRAINT users_accept_known CHECK ((accept = ANY
 ALTER TABLE postbox.users ADD CONSTRAINT users_name_form CHECK ((name ~ '^[a-z0-9][a-z0-9._@-]{0,63}$'::text));
 ALTER TABLE postbox.users ADD CONSTRAINT users_name_key UNIQUE (name);
 ALTER TABLE postbox.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+CREATE TRIGGER keep_reserved BEFORE INSERT ON postbox.users FOR EACH ROW EXECUTE FUNCTION postbox.keep_reserved();
 COMMENT ON COLUMN postbox.users.password_hash IS 'argon2id or bcrypt; empty: no password login.';
 COMMENT ON COLUMN postbox.users.delivered_seq IS 'High-water mark over the user''s devices: highest acknowledged inbox_seq.';
 COMMENT ON COLUMN postbox.users.tokens_valid_after IS 'Tokens issued before this moment are refused.';
-COMMENT ON COLUMN postbox.users.erased_at IS 'The person is gone; the row keeps the name reserved.';
+COMMENT ON COLUMN postbox.users.erased_at IS 'The person is gone; the row is who wrote the tombstones. It has a name of its own then, and no log: nothing can be appended to its inbox, nor by it.';
 
 CREATE TABLE postbox.wills (
     id uuid NOT NULL,
@@ -294,7 +425,8 @@ CREATE TABLE postbox.wills (
     idempotency_key text,
     content_type text,
     ref text,
-    body bytea NOT NULL
+    body bytea NOT NULL,
+    room boolean NOT NULL DEFAULT false
 );
 ALTER TABLE postbox.wills ADD CONSTRAINT wills_pkey PRIMARY KEY (id);
 ALTER TABLE postbox.wills ADD CONSTRAINT wills_user_id_fkey FOREIGN KEY (user_id) REFERENCES postbox.users(id) ON DELETE CASCADE;
@@ -305,13 +437,14 @@ COMMENT ON COLUMN postbox.wills.id IS 'Of the message that it becomes.';
 COMMENT ON COLUMN postbox.wills.delay IS 'Seconds from the end of its connection, at most the life of the session.';
 COMMENT ON COLUMN postbox.wills.due_at IS 'NULL while its connection lives (or since its server was killed).';
 COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives; 0: for ever.';
+COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 
 -- FUNCTION postbox.append (
 --     p_lane integer,
 --     p_incarnation bigint,
 --     p_now timestamp with time zone,
 --     p_logs bigint[],
---     p_counts integer[],
+--     p_conversation boolean[],
 --     m_log integer[],
 --     m_rank integer[],
 --     m_slog integer[],
@@ -341,11 +474,14 @@ COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives
 --     c_device bigint[],
 --     c_packet integer[],
 --     w_message integer[],
+--     r_log integer[],
+--     r_version bigint[],
 --     OUT heads bigint[],
 --     OUT stamps bigint[],
 --     OUT taken integer[],
---     OUT gone integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 30565ff91b3a0fb076fb48fe82aabb01
+--     OUT gone integer[],
+--     OUT stale integer[]
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 58186a8087e394addedccbec0c3ddf88
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (
@@ -373,7 +509,7 @@ COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives
 --     OUT r_room text,
 --     OUT r_users bigint[],
 --     OUT r_numbers bigint[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 91a9677b13e0def54d2d9fad54150d14
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 4e2fbc129e0fc8cf6e24c289db7f6daa
 -- Stores one edit, retraction or read marker of a lane; called by the writer only.
 
 -- FUNCTION postbox.keep_numbers (
@@ -381,7 +517,56 @@ COMMENT ON COLUMN postbox.wills.expires_after IS 'Seconds that the message lives
 -- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body bbe1b56dbd8732c562f9644e53d76f91
 -- Trigger of inbox and messages: raises logs.floor to what was deleted.
 
+-- FUNCTION postbox.keep_reserved (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body 6b5a96987ed07c50b1365776433231d0
+-- Trigger of users: a reserved name is not inserted.
+
 -- FUNCTION postbox.note_own_positions (
 --     
 -- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body cf57a8a804a80a39343a9af3940275fc
 -- Trigger of messages: notes in positions how far those have read who have sent one of the last 500.
+
+-- FUNCTION postbox.reserved_name (
+--     name text
+-- ) RETURNS bytea LANGUAGE sql STABLE, MD5 of its body d41d8cd98f00b204e9800998ecf8427e
+-- What reserved_names has of a name.
+
+-- FUNCTION postbox.room (
+--     p_lane integer,
+--     p_incarnation bigint,
+--     p_now timestamp with time zone,
+--     p_id uuid,
+--     p_actor bigint,
+--     p_event text,
+--     p_conversation bigint,
+--     p_version bigint,
+--     p_room text,
+--     p_user bigint,
+--     p_role text,
+--     p_title text,
+--     p_public boolean,
+--     p_history text,
+--     p_data jsonb,
+--     OUT r_outcome text,
+--     OUT r_conversation bigint,
+--     OUT r_at timestamp with time zone,
+--     OUT r_users bigint[],
+--     OUT r_numbers bigint[]
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 8e8b142649d656486d5b19351f3a12e4
+-- Stores one change of a room of a lane; called by the writer only.
+
+-- FUNCTION postbox.search_changed (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body cde4fb6d6aab723c73e260c76b892cda
+-- Trigger of messages: takes the old text out of the search index.
+
+-- FUNCTION postbox.search_deleted (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body 938cc1f21c252ff2fb847c8830ff097c
+-- Trigger of messages: takes what is deleted out of the search index, or has the indexer do it.
+
+-- FUNCTION postbox.search_rebuild (
+--     
+-- ) RETURNS void LANGUAGE plpgsql VOLATILE, MD5 of its body 90248b2ccbfbdee31ee437146248eb86
+-- Empties the search index; the indexer fills it again.

@@ -12,14 +12,24 @@ import (
 	"postbox"
 )
 
-const appendStatement = `SELECT heads, stamps, taken, gone FROM postbox.append(
-	$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-	$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)`
+// appendStatement leaves a row for the indexer beside what it stores: from which
+// seq of each conversation on there is how much to find.
+const appendStatement = `
+	WITH done AS MATERIALIZED (
+		SELECT heads, stamps, taken, gone, stale FROM postbox.append(
+		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+		$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)),
+	queued AS (
+		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts)
+		SELECT clock_timestamp(), $37, (SELECT array_agg(d.heads[u.place] ORDER BY u.ord) FROM unnest($38::integer[]) WITH ORDINALITY AS u (place, ord)), $39
+		  FROM done d WHERE d.heads IS NOT NULL)
+	SELECT heads, stamps, taken, gone, stale FROM done`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
 // idempotency key was used before, or Gone for wills that are not there any
-// more. See inbox.Appender for its errors. After an
+// more. With postbox.ErrStaleRoute those are marked whose room has changed. See
+// inbox.Appender for its other errors. After an
 // outcome that is not known the same batch must be given again: Append then
 // finds out first.
 func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
@@ -34,21 +44,25 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 	for {
 		fresh := unused(b.Publishes)
 		c := columnsOf(fresh)
-		taken, gone, err := l.call(ctx, b, c)
+		not, err := l.call(ctx, b, c)
 		switch {
 		case err != nil:
 			return l.failed(b, err)
-		case len(gone) > 0:
-			for _, ord := range gone {
+		case len(not.gone) > 0:
+			for _, ord := range not.gone {
 				fresh[ord-1].Gone = true
 			}
-		case len(taken) > 0:
-			if err := l.fillUsed(ctx, fresh, taken); err != nil {
+		case len(not.taken) > 0:
+			if err := l.fillUsed(ctx, fresh, not.taken); err != nil {
 				return err
 			}
+		case len(not.stale) > 0:
+			c.stale(not.stale)
+			return postbox.ErrStaleRoute
 		default:
 			if len(fresh) > 0 {
 				l.lineage.committed(fresh[len(fresh)-1].Message.ID)
+				l.recent.put(fresh, time.Now())
 			}
 			return nil
 		}
@@ -63,6 +77,8 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 		switch pe.Code {
 		case "PB001":
 			return l.fenced
+		case "PB002":
+			return errLogGone
 		case "40P01", "40001", "55P03":
 			return &unavailable{"append", err} // rolled back, and worth another try
 		case "23505":
@@ -74,6 +90,11 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 			case "messages_id_key":
 				// The ids are ours: an earlier try of this batch has committed.
 				return l.lost(b, err)
+			}
+		case "23503":
+			if pe.Constraint == "open_publishes_device_id_fkey" {
+				// The session has just ended: the next try does not find it.
+				return &unavailable{"append", err}
 			}
 		}
 		if !isAway(err) {
@@ -91,35 +112,36 @@ func (l *Lane) lost(b *postbox.Batch, err error) error {
 	return &unavailable{fmt.Sprintf("append batch of %d", len(b.Publishes)), err}
 }
 
-func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (taken, gone pq.Int64Array, err error) {
+// obstacles are why nothing of a batch was stored; none if it was.
+type obstacles struct{ taken, gone, stale pq.Int64Array }
+
+func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (not obstacles, err error) {
 	if l.statement == nil {
 		conn, err := l.connect(ctx)
 		if err != nil {
-			return nil, nil, err
+			return not, err
 		}
 		if l.statement, err = conn.PrepareContext(ctx, appendStatement); err != nil {
 			l.statement = nil
-			return nil, nil, err
+			return not, err
 		}
 	}
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
 	var heads, stamps pq.Int64Array
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
-		c.logs, c.counts, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
+		c.logs, c.places, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
 		c.ids, c.expires, c.packets, c.qos, c.keys, c.devices, c.types, c.refs,
 		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
 		c.entryLog, c.entryRank, c.entryMessage,
 		open.devices, open.packets, open.messages, open.digests,
-		closed.devices, closed.packets, c.wills,
-	).Scan(&heads, &stamps, &taken, &gone)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(taken)+len(gone) == 0 {
+		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
+		c.conversations, c.conversationLogs, c.conversationCounts,
+	).Scan(&heads, &stamps, &not.taken, &not.gone, &not.stale)
+	if err == nil && len(not.taken)+len(not.gone)+len(not.stale) == 0 {
 		c.number(heads, stamps)
 	}
-	return taken, gone, nil
+	return not, err
 }
 
 // fillUsed reads the messages whose keys were used before.

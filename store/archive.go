@@ -1,12 +1,7 @@
 package store
 
 import (
-	"context"
-	"database/sql"
 	"errors"
-	"fmt"
-	"maps"
-	"sync"
 
 	"github.com/jmoiron/sqlx"
 )
@@ -25,81 +20,28 @@ var archiveSettings = map[string]string{
 }
 
 // archive is a pool of its own, so that people who page through years of
-// messages do not take the connections of those who wait for new ones. Its
-// statements are prepared once for each connection.
+// messages do not take the connections of those who wait for new ones.
 type archive struct {
-	db     *sqlx.DB
-	names  names
-	places places
-
-	mu       sync.Mutex // guards prepared
-	prepared map[string]*sql.Stmt
+	statements
+	// control is to end what runs in this one: apart, since the other pool may wait
+	// for the same. It has no connection as long as there is nothing to end.
+	control *sqlx.DB
+	size    int // of the pool
+	names   names
+	places  places
 }
 
 func openArchive(s *Store) (*archive, error) {
-	settings := maps.Clone(connectionSettings)
-	maps.Copy(settings, archiveSettings)
-	dsn, err := withSettings(s.options.URL, settings)
+	db, err := s.openWith(archiveSettings)
 	if err != nil {
 		return nil, err
 	}
-	db, err := open(dsn, s.lineage, patienceOf(dsn))
+	control, err := s.openWith(nil)
 	if err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, errors.Join(err, db.Close())
 	}
-	s.bound(db)
-	return &archive{db: db, prepared: make(map[string]*sql.Stmt)}, nil
+	control.SetMaxOpenConns(2)
+	return &archive{statements: statements{db: db}, control: control, size: s.options.PoolSize}, nil
 }
 
-func (a *archive) close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var errs []error
-	for _, s := range a.prepared {
-		errs = append(errs, s.Close())
-	}
-	clear(a.prepared)
-	return errors.Join(append(errs, a.db.Close())...)
-}
-
-// statement prepares a statement, if it is not yet: from then on each connection
-// prepares it when it first needs it.
-func (a *archive) statement(ctx context.Context, text string) (*sql.Stmt, error) {
-	a.mu.Lock()
-	s := a.prepared[text]
-	a.mu.Unlock()
-	if s != nil {
-		return s, nil
-	}
-	s, err := a.db.PrepareContext(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if other := a.prepared[text]; other != nil {
-		_ = s.Close()
-		return other, nil
-	}
-	a.prepared[text] = s
-	return s, nil
-}
-
-// query runs a prepared statement and calls scan for each row.
-func (a *archive) query(ctx context.Context, text string, scan func(*sql.Rows) error, args ...any) (err error) {
-	s, err := a.statement(ctx, text)
-	if err != nil {
-		return err
-	}
-	rows, err := s.QueryContext(ctx, args...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
-}
+func (a *archive) close() error { return errors.Join(a.statements.close(), a.control.Close()) }

@@ -25,6 +25,7 @@ type librarian struct {
 	ids   []postbox.ConversationID // of rooms, which may be direct conversations
 	heads map[postbox.User]postbox.InboxSeq
 	acked map[postbox.User]postbox.InboxSeq
+	text  func() string // the next body
 }
 
 // shelf is one conversation.
@@ -67,6 +68,7 @@ func newLibrarian(t *testing.T) *librarian {
 		rooms: make(map[postbox.ConversationID]*shelf), heads: make(map[postbox.User]postbox.InboxSeq), acked: make(map[postbox.User]postbox.InboxSeq),
 	}
 	l.lane = l.world.lane(0)
+	l.text = func() string { return fmt.Sprint(l.rand.IntN(1e9)) }
 	for _, pair := range [][2]postbox.User{{"alice", "bob"}, {"carol", "alice"}, {"alice", "alice"}} {
 		made, err := l.store.MakeConversations(t.Context(), []store.Pair{{l.world.ids[pair[0]], l.world.ids[pair[1]]}, {l.world.ids[pair[1]], l.world.ids[pair[0]]}})
 		if err != nil {
@@ -160,7 +162,7 @@ func (s *shelf) writers() []postbox.User {
 func (l *librarian) draftIn(s *shelf) *postbox.Publish {
 	writers := s.writers()
 	from := writers[l.rand.IntN(len(writers))]
-	p := l.world.draft(s.id, from, "", fmt.Sprint(l.rand.IntN(1e9)))
+	p := l.world.draft(s.id, from, "", l.text())
 	p.Recipients = nil
 	if s.room == "" {
 		p.Message.To = s.other(from)
@@ -211,7 +213,7 @@ func (l *librarian) change() {
 	}
 	c := &postbox.Change{
 		Type: postbox.EntryEdit, Actor: l.world.ids[v.m.From], Target: v.m.ID,
-		Event: postbox.Event{ID: newID(), From: v.m.From}, Body: []byte(fmt.Sprint("edited ", l.rand.IntN(1e9))),
+		Event: postbox.Event{ID: newID(), From: v.m.From}, Body: []byte("edited " + l.text()),
 	}
 	switch l.rand.IntN(10) {
 	case 0:
@@ -298,29 +300,45 @@ func (l *librarian) step() {
 func (l *librarian) checkList(user postbox.User) {
 	l.t.Helper()
 	var want []*shelf
+	var empty []string // the rooms without a message
 	last := func(s *shelf) *volume { shown := s.shows(user); return shown[len(shown)-1] }
 	for _, s := range l.rooms {
 		if len(s.shows(user)) > 0 && (s.room == "" || s.members[user].UpTo == 0) {
 			want = append(want, s)
+		} else if stay, been := s.members[user]; s.room != "" && been && stay.UpTo == 0 {
+			empty = append(empty, string(s.room))
 		}
 	}
+	slices.Sort(empty)
 	slices.SortFunc(want, func(a, b *shelf) int {
 		m, n := last(a).m, last(b).m
 		return cmp.Or(n.SentAt.Compare(m.SentAt), slices.Compare(n.ID[:], m.ID[:]))
 	})
 	var got []postbox.Summary
 	limit := 1 + l.rand.IntN(4)
-	for before := (postbox.MessageID{}); ; before = got[len(got)-1].Last.ID {
-		page, err := l.store.Conversations(l.t.Context(), l.world.ids[user], before, limit)
+	for from := (postbox.ListBound{}); ; {
+		page, err := l.store.Conversations(l.t.Context(), l.world.ids[user], from, limit)
 		if err != nil {
 			l.t.Fatal(err)
 		}
 		got = append(got, page...)
-		if len(page) < limit || page[len(page)-1].Last == nil {
+		if len(page) < limit {
 			break
 		}
+		if end := page[limit-1]; end.Last != nil {
+			from.Before = end.Last.ID
+		} else {
+			from.AfterRoom = end.Room
+		}
 	}
-	got = slices.DeleteFunc(got, func(s postbox.Summary) bool { return s.Last == nil })
+	var without []string
+	for _, s := range got[min(len(want), len(got)):] {
+		without = append(without, string(s.Room))
+	}
+	if !slices.Equal(without, empty) {
+		l.t.Fatalf("%s has the rooms %q without a message at the end, want %q", user, without, empty)
+	}
+	got = got[:len(got)-len(without)]
 	if len(got) != len(want) {
 		l.t.Fatalf("%s has %d conversations, want %d", user, len(got), len(want))
 	}
@@ -335,6 +353,7 @@ func (l *librarian) checkList(user postbox.User) {
 			l.t.Fatalf("%s, %d in the list: %+v; want %s%v, last %v, read %d, unread %d, delivered %d, read by the other %d",
 				user, i, g, s.room, s.sides, last(s).m.ID, s.kept(user), s.unread(user), delivered, read)
 		}
+		s.read[user] = g.ReadSeq // what was shown is kept, though the message that moved it may go
 	}
 }
 

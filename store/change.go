@@ -29,8 +29,9 @@ type changed struct {
 }
 
 // Change commits one edit, retraction or read marker in one round trip (schema
-// function postbox.change), and fills in its second block: numbers, or why it is
-// refused. A read marker that everybody has been told of gets no number. Its
+// function postbox.change), or a change of a room (postbox.room), and fills in its
+// second block: numbers, or why it is refused. A change of a room that has another
+// version by now is postbox.ErrStaleRoute. A read marker that everybody has been told of gets no number. Its
 // errors are those of Append, and after an outcome that is not known the same
 // change must be given again.
 func (l *Lane) Change(ctx context.Context, c *postbox.Change) error {
@@ -48,6 +49,9 @@ func (l *Lane) Change(ctx context.Context, c *postbox.Change) error {
 			return &unavailable{"settle a change of unknown outcome", err}
 		}
 		l.unsureChange = nil
+	}
+	if c.Room != nil {
+		return l.changeRoom(ctx, c)
 	}
 	got, err := l.callChange(ctx, c)
 	if err != nil {
@@ -84,6 +88,8 @@ func (l *Lane) changeFailed(c *postbox.Change, err error) error {
 		switch pe.Code {
 		case "PB001":
 			return l.fenced
+		case "PB002":
+			return errLogGone
 		case "40P01", "40001", "55P03":
 			return away("change", err) // rolled back, and worth another try
 		case "23505":
@@ -118,13 +124,7 @@ func (got *changed) into(c *postbox.Change) error {
 	e.ID, e.Seq, e.At = id, postbox.Seq(got.seq.Int64), got.at.Time.UTC()
 	e.To, e.Room = postbox.User(got.to.String), postbox.Room(got.room.String)
 	c.Conversation, c.Duplicate = postbox.ConversationID(got.conversation.Int64), got.outcome == "duplicate"
-	c.Recipients, c.InboxSeqs = make([]postbox.UserID, len(got.users)), make([]postbox.InboxSeq, len(got.numbers))
-	for i, u := range got.users {
-		c.Recipients[i] = postbox.UserID(u)
-	}
-	for i, n := range got.numbers {
-		c.InboxSeqs[i] = postbox.InboxSeq(n)
-	}
+	got.number(c)
 	if c.Type == postbox.EntryRead {
 		return nil
 	}
@@ -141,6 +141,17 @@ func (got *changed) into(c *postbox.Change) error {
 		c.Message.EditedAt = e.At
 	}
 	return nil
+}
+
+// number fills in who got which number.
+func (got *changed) number(c *postbox.Change) {
+	c.Recipients, c.InboxSeqs = make([]postbox.UserID, len(got.users)), make([]postbox.InboxSeq, len(got.numbers))
+	for i, u := range got.users {
+		c.Recipients[i] = postbox.UserID(u)
+	}
+	for i, n := range got.numbers {
+		c.InboxSeqs[i] = postbox.InboxSeq(n)
+	}
 }
 
 func changeRefusal(outcome string, c *postbox.Change) *postbox.Error {

@@ -14,7 +14,8 @@ import (
 type columns struct {
 	publishes []*postbox.Publish
 	logs      pq.Int64Array // distinct, ascending
-	counts    pq.Int32Array
+	counts    []int32       // handed out of each
+	places    pq.BoolArray  // which of the logs are conversations
 
 	log, rank, ownLog, ownRank        pq.Int32Array
 	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
@@ -23,26 +24,38 @@ type columns struct {
 	packets, qos, offsets, lengths    pq.Int32Array
 	entryLog, entryRank, entryMessage pq.Int32Array
 	wills                             pq.Int32Array // places of the messages that were wills
-	digests, bodies                   []byte
-	keyed                             bool
-	index                             map[int64]int32 // log to its place in logs
+	// The conversations of the batch, their places in logs, and how many
+	// messages each of them gets.
+	conversations                        pq.Int64Array
+	conversationLogs, conversationCounts pq.Int32Array
+	digests, bodies                      []byte
+	roomLog                              pq.Int32Array // rooms
+	roomVersion                          pq.Int64Array // the versions that their recipients are of
+	keyed                                bool
+	index                                map[int64]int32 // log to its place in logs
 }
 
 func columnsOf(publishes []*postbox.Publish) *columns {
-	n := len(publishes)
+	n, rows := len(publishes), len(publishes)
+	for _, p := range publishes {
+		rows += len(p.Recipients)
+	}
 	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), digests: []byte{}, bodies: []byte{}}
 	c.collectLogs()
-	ints := make([]int32, 13*n)
+	ints := make([]int32, 10*n)
 	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
 	c.log, c.rank, c.ownLog, c.ownRank = cut(), cut(), cut(), cut()
 	c.peerLog, c.peerRank = cut(), cut()
 	c.packets, c.qos, c.offsets, c.lengths = cut(), cut(), cut(), cut()
+	ints = make([]int32, 3*rows)
+	n = rows
 	c.entryLog, c.entryRank, c.entryMessage = cut(), cut(), cut()
+	n = len(publishes)
 	texts := make([]string, 5*n)
 	cutText := func() pq.StringArray { s := texts[:0:n]; texts = texts[n:]; return s }
 	c.ids, c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText(), cutText()
 	c.expires = make(pq.Int64Array, 0, n)
-	c.wills = pq.Int32Array{}
+	c.wills, c.roomLog, c.roomVersion = pq.Int32Array{}, pq.Int32Array{}, pq.Int64Array{}
 	size := 0
 	for _, p := range publishes {
 		size += len(p.Message.Body)
@@ -52,6 +65,7 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	for i, p := range publishes {
 		c.add(int32(i+1), p)
 	}
+	c.collectConversations()
 	return c
 }
 
@@ -74,7 +88,23 @@ func (c *columns) collectLogs() {
 	for i, id := range c.logs {
 		c.index[id] = int32(i + 1)
 	}
-	c.counts = make(pq.Int32Array, len(c.logs))
+	c.counts, c.places = make([]int32, len(c.logs)), make(pq.BoolArray, len(c.logs))
+	for _, p := range c.publishes {
+		c.places[c.index[int64(p.Message.Conversation)]-1] = true
+	}
+}
+
+// collectConversations finds those of the logs that are conversations: of them
+// each rank has a message.
+func (c *columns) collectConversations() {
+	c.conversations, c.conversationLogs, c.conversationCounts = pq.Int64Array{}, pq.Int32Array{}, pq.Int32Array{}
+	for i, p := range c.publishes {
+		if place := c.log[i]; c.rank[i] == 1 {
+			c.conversations = append(c.conversations, int64(p.Message.Conversation))
+			c.conversationLogs = append(c.conversationLogs, place)
+			c.conversationCounts = append(c.conversationCounts, c.counts[place-1])
+		}
+	}
 }
 
 // take gives out the next rank in a log, and the log's place.
@@ -115,6 +145,31 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.keyed = c.keyed || m.Key != ""
 	if p.Will {
 		c.wills = append(c.wills, number)
+	}
+	if m.Room != "" {
+		c.room(log, p.Members)
+	}
+}
+
+// room notes which version of a room the recipients of a message are of: of one
+// batch they are of one version.
+func (c *columns) room(log int32, version int64) {
+	for i, l := range c.roomLog {
+		if l == log && c.roomVersion[i] == version {
+			return
+		}
+	}
+	c.roomLog, c.roomVersion = append(c.roomLog, log), append(c.roomVersion, version)
+}
+
+// stale marks the publishes of rooms that have another version by now.
+func (c *columns) stale(places []int64) {
+	for _, place := range places {
+		for i, p := range c.publishes {
+			if c.log[i] == c.roomLog[place-1] {
+				p.Stale = true
+			}
+		}
 	}
 }
 

@@ -20,8 +20,17 @@ type ControlKind string
 const (
 	ControlDisabled ControlKind = "disabled"
 	ControlEnabled  ControlKind = "enabled"
+	// ControlPassword ends all connections of a user but one, which is the subject.
 	ControlPassword ControlKind = "password"
-	ControlEpoch    ControlKind = "epoch" // a new one has begun; of no user
+	ControlTokens   ControlKind = "tokens" // all of them have ended
+	ControlAdmin    ControlKind = "admin"  // the user is an administrator now, or no more
+	ControlErased   ControlKind = "erased" // the account is gone, and has another name
+	ControlEpoch    ControlKind = "epoch"  // a new one has begun; of no user
+	// ControlImported says that there are entries in inboxes which have come by no
+	// server; of no user. The subject is a room, if it is about its members alone.
+	ControlImported ControlKind = "imported"
+	// ControlLogin is of a login that has ended, whose number is the subject.
+	ControlLogin ControlKind = "login"
 	// ControlRevoked is of a device, which is the subject.
 	ControlRevoked ControlKind = "revoked"
 	// ControlBlocked and ControlUnblocked are of who blocks; the subject is the
@@ -29,6 +38,11 @@ const (
 	ControlBlocked   ControlKind = "blocked"
 	ControlUnblocked ControlKind = "unblocked"
 	ControlProfile   ControlKind = "profile" // receipts, accept or the display name
+	// ControlRoom is of a change of a room, which is the subject, and of the user
+	// who is in it now, zero if there is none; ControlParted of the one who is in
+	// it no longer, zero for all of them.
+	ControlRoom   ControlKind = "room"
+	ControlParted ControlKind = "parted"
 )
 
 // ControlEvent is one line of that table.
@@ -67,7 +81,7 @@ func (s *Store) withWord(ctx context.Context, doing string, w *word, change func
 	defer func() { _ = tx.Rollback() }()
 	changed, err := change(tx)
 	if err != nil || !changed {
-		return away(doing, err)
+		return awayUnlessTold(doing, err)
 	}
 	if err := tell(ctx, tx, *w); err != nil {
 		return err

@@ -15,12 +15,12 @@ import (
 const mostUnread = 1000
 
 // Conversations lists the user's conversations by their last message that the
-// user may see, the newest first: those whose last message is before the one
-// named, zero for all. Direct conversations without a message are left out;
-// rooms without one come last, by name. Its cost grows with the number of
+// user may see, the newest first: those that come after the bound. Direct
+// conversations without a message are left out; rooms without one come last, by
+// name. Its cost grows with the number of
 // conversations that the user has, not with that of their messages.
-func (s *Store) Conversations(ctx context.Context, user postbox.UserID, before postbox.MessageID, limit int) ([]postbox.Summary, error) {
-	all, err := s.lastMessages(ctx, user, before, limit)
+func (s *Store) Conversations(ctx context.Context, user postbox.UserID, from postbox.ListBound, limit int) ([]postbox.Summary, error) {
+	all, err := s.lastMessages(ctx, user, from, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (s *Store) Conversations(ctx context.Context, user postbox.UserID, before p
 // lastMessages finds the conversations and the last message of each. `b` is
 // where the list goes on: at the message that is named, if it is in a
 // conversation of the user's, else at the time in its id (RFC 9562 §5.7).
-func (s *Store) lastMessages(ctx context.Context, user postbox.UserID, before postbox.MessageID, limit int) ([]postbox.Summary, error) {
+func (s *Store) lastMessages(ctx context.Context, user postbox.UserID, from postbox.ListBound, limit int) ([]postbox.Summary, error) {
 	const list = `
 		WITH mine AS MATERIALIZED (
 			SELECT c.id, c.user_high AS other, NULL::text AS room, true AS open FROM postbox.conversations c WHERE c.user_low = $1
@@ -71,8 +71,8 @@ func (s *Store) lastMessages(ctx context.Context, user postbox.UserID, before po
 			                             WHERE e.conversation_id = k.id AND e.seq > s.after AND e.seq <= s.up_to
 			                             ORDER BY e.seq DESC LIMIT 1) m
 			        ORDER BY m.seq DESC LIMIT 1) l ON true
-			 WHERE CASE WHEN l.seq IS NULL THEN k.room IS NOT NULL
-			            ELSE $6 OR (l.sent_at, l.message_id) < (b.sent_at, $2::uuid) END
+			 WHERE CASE WHEN l.seq IS NULL THEN k.room > $7 -- not a direct one, which has no name
+			            ELSE $7 = '' AND ($6 OR (l.sent_at, l.message_id) < (b.sent_at, $2::uuid)) END
 			 ORDER BY l.sent_at DESC NULLS LAST, l.message_id DESC, k.room
 			 LIMIT $4)
 		SELECT n.id, n.other, coalesce(n.room, ''), d.seq IS NOT NULL, coalesce(d.seq, 0), coalesce(d.sender_id, 0), uuid_send(d.id),
@@ -99,7 +99,7 @@ func (s *Store) lastMessages(ctx context.Context, user postbox.UserID, before po
 		}
 		all = append(all, summary)
 		return nil
-	}, user, before.String(), stampOf(before), limit, lastSeq, before == postbox.MessageID{})
+	}, user, from.Before.String(), stampOf(from.Before), limit, lastSeq, from.Before == postbox.MessageID{}, string(from.AfterRoom))
 	return all, away("list conversations", err)
 }
 

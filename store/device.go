@@ -39,9 +39,9 @@ func (s *Store) Devices(ctx context.Context, user postbox.UserID) ([]postbox.Dev
 	return all, nil
 }
 
-// RevokeDevice forgets a session, and tells the servers to end its connection. It
-// is ErrNotFound if there is none. A will that waits for the end of the session
-// is due.
+// RevokeDevice forgets a session, ends the logins that are called like it, and tells
+// the servers to end its connection. It is ErrNotFound if there is neither. A will
+// that waits for the end of the session is due.
 func (s *Store) RevokeDevice(ctx context.Context, user postbox.UserID, device string) error {
 	missing := postbox.Errorf(postbox.CodeNotFound, "there is no device %.140q", device)
 	if postbox.CheckDevice(device) != nil {
@@ -58,8 +58,15 @@ func (s *Store) RevokeDevice(ctx context.Context, user postbox.UserID, device st
 	err := s.withWord(ctx, "revoke a device", &word{kind: ControlRevoked, user: user, subject: device}, func(tx *sqlx.Tx) (bool, error) {
 		var all []bool
 		err := tx.SelectContext(ctx, &all, forget, user, device)
-		found = len(all) == 1 && all[0]
-		return found, err
+		if err != nil {
+			return false, err
+		}
+		var ended []postbox.LoginID
+		if err := tx.SelectContext(ctx, &ended, `DELETE FROM postbox.logins WHERE user_id = $1 AND device = $2 RETURNING id`, user, device); err != nil {
+			return false, err
+		}
+		found = len(all) == 1 && all[0] || len(ended) > 0
+		return found, tellEnded(ctx, tx, user, ended)
 	})
 	if err == nil && !found {
 		return missing

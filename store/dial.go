@@ -66,6 +66,11 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := inner.Connect(ctx)
 	d.connected()
 	if stop() {
+		statements, queries := conn.(pqStatements)
+		session, lasts := conn.(pqSession)
+		if queries && lasts && err == nil {
+			return &reader{pqStatements: statements, pqSession: session, dialer: d}, nil
+		}
 		return conn, err
 	}
 	if err != nil {
@@ -104,6 +109,13 @@ func (d *dialer) connected() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.there = true
+}
+
+// hurry lets the connection that was made live only a moment longer.
+func (d *dialer) hurry() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.conn.hurry()
 }
 
 // abandon ends the connection that is being made.

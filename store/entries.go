@@ -38,6 +38,7 @@ type entryRow struct {
 	EventID      sql.NullString `db:"event_id"`
 	HappenedAt   sql.NullTime   `db:"happened_at"`
 	EventKey     sql.NullString `db:"event_key"`
+	EventData    sql.NullString `db:"event_data"`
 }
 
 // entry makes the entry of a user's inbox. Of an event the sender is who did it.
@@ -72,7 +73,10 @@ func (r *entryRow) entry(user postbox.UserID) (*postbox.Entry, error) {
 	if e.Message != nil {
 		e.Event.Of = e.Message.ID
 	}
-	return e, nil
+	if e.Type == postbox.EntryRoom {
+		e.Event.Change, err = parseRoomEvent(r.EventData.String)
+	}
+	return e, err
 }
 
 // pageBytes is how much body one page holds, in bytes: with its first entry it
@@ -106,11 +110,11 @@ func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo po
 const readPage = `
 	SELECT p.inbox_seq, p.kind, p.id, p.conversation_id, p.seq, p.sender_id, f.name AS from_name,
 	       t.name AS to_name, c.room, p.sent_at, p.content_type, p.ref, p.device, p.idempotency_key,
-	       p.expires_at, p.edited_at, p.retracted_at, p.body, p.event_id, p.happened_at, p.event_key
+	       p.expires_at, p.edited_at, p.retracted_at, p.body, p.event_id, p.happened_at, p.event_key, p.event_data
 	  FROM (SELECT i.inbox_seq, i.kind, i.conversation_id, i.seq, coalesce(e.actor_id, m.sender_id) AS sender_id,
 	               m.id, m.sent_at, m.content_type, m.ref, m.device, m.idempotency_key,
 	               m.expires_at, m.edited_at, m.retracted_at, m.body,
-	               e.id AS event_id, e.happened_at, e.idempotency_key AS event_key,
+	               e.id AS event_id, e.happened_at, e.idempotency_key AS event_key, e.data AS event_data,
 	               coalesce(sum(octet_length(m.body)) OVER (ORDER BY i.inbox_seq) - coalesce(octet_length(m.body), 0), 0) AS before
 	          FROM postbox.inbox i
 	          LEFT JOIN LATERAL (SELECT * FROM postbox.messages

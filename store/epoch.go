@@ -134,10 +134,11 @@ func (s *Store) PositionSince(ctx context.Context, user postbox.UserID, p postbo
 }
 
 // stampedBefore says whether the entry n, or the first one after it that
-// retention has left, is from before a time.
+// retention has left, is from before a time. Of one that was imported that is not
+// known: its message is from elsewhere, and so is its time.
 func (s *Store) stampedBefore(ctx context.Context, user postbox.UserID, n postbox.InboxSeq, t time.Time) (bool, error) {
 	const look = `
-		SELECT coalesce(e.happened_at, m.sent_at, 'epoch') < $3
+		SELECT coalesce(m.qos, 0) >= 0 AND coalesce(e.happened_at, m.sent_at, 'epoch') < $3
 		  FROM postbox.inbox i
 		  LEFT JOIN postbox.events e ON e.id = i.event_id
 		  LEFT JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.seq

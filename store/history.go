@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"math"
 	"slices"
 	"time"
@@ -132,124 +131,28 @@ func (d *direction) next() (postbox.Span, bool) {
 	return span, true
 }
 
-// readWalk reads one stretch in each direction, outwards. Beyond what the page
-// takes it reads one message more, without its body: so it is known whether there
-// is more.
-const readWalk = `
-	SELECT false AS up, d.n <= $4 AND d.before < $9 AS whole,
-	       ` + messageColumns + `, CASE WHEN d.n <= $4 AND d.before < $9 THEN d.body END
-	  FROM (SELECT *, row_number() OVER outwards AS n, sum(octet_length(body)) OVER outwards - octet_length(body) AS before
-	          FROM (SELECT * FROM postbox.messages
-	                 WHERE conversation_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4 + 1) m
-	        WINDOW outwards AS (ORDER BY seq DESC ROWS UNBOUNDED PRECEDING)) d
-	UNION ALL
-	SELECT true, d.n <= $7 AND d.before < $10 AND d.seq <= $8,
-	       ` + messageColumns + `, CASE WHEN d.n <= $7 AND d.before < $10 AND d.seq <= $8 THEN d.body END
-	  FROM (SELECT *, row_number() OVER outwards AS n, sum(octet_length(body)) OVER outwards - octet_length(body) AS before
-	          FROM (SELECT * FROM postbox.messages
-	                 WHERE conversation_id = $1 AND seq > $5 AND seq <= $6 ORDER BY seq LIMIT $7 + 1) m
-	        WINDOW outwards AS (ORDER BY seq ROWS UNBOUNDED PRECEDING)) d`
-
 // walk reads stretch after stretch until both directions are done; nearly
 // always there is one.
 func (w *walk) walk(ctx context.Context, a *archive, p postbox.Place) error {
 	for {
-		downLimit, upLimit := -1, -1
+		s := stretch{conversation: p.Conversation, downLimit: -1, upLimit: -1}
 		down, downwards := w.down.next()
 		if downwards {
-			downLimit = w.down.limit
+			s.down, s.downLimit = down, w.down.limit
 		}
 		up, upwards := w.up.next()
 		if upwards {
-			upLimit = w.up.limit
+			s.up, s.upLimit = up, w.up.limit
 		}
 		if !downwards && !upwards {
 			return nil
 		}
-		err := a.query(ctx, readWalk, w.take(p.Conversation),
-			p.Conversation, down.After, down.UpTo, downLimit, up.After, up.UpTo, upLimit, w.up.to, w.down.bytes, w.up.bytes)
+		read, err := w.readSmall(ctx, a, s)
+		if err == nil && !read {
+			err = a.query(ctx, readWalk, w.take(p.Conversation), append(s.arguments(), w.up.to, w.down.bytes, w.up.bytes)...)
+		}
 		if err != nil {
 			return err
 		}
 	}
-}
-
-// take returns what puts a row where it belongs.
-func (w *walk) take(c postbox.ConversationID) func(*sql.Rows) error {
-	var r messageRow
-	var up, whole bool
-	targets := append([]any{&up, &whole}, r.targets()...)
-	return func(rows *sql.Rows) error {
-		if err := rows.Scan(targets...); err != nil {
-			return err
-		}
-		d := &w.down
-		if up {
-			d = &w.up
-		}
-		if !whole {
-			if !d.more {
-				d.more, d.then = true, timeOf(r.sent)
-			}
-			return nil
-		}
-		m := r.message(c)
-		d.found = append(d.found, m)
-		d.limit--
-		d.bytes -= len(m.Body)
-		return nil
-	}
-}
-
-// messageColumns are what a messageRow takes of a row d, with the body behind
-// them. Times are microseconds, zero for never: as text they would have to be
-// written and read.
-const (
-	messageColumns = `d.seq, d.sender_id, uuid_send(d.id), ` + messageTimes + `, ` + messageTexts
-	messageTimes   = `
-	       coalesce((date_part('epoch', d.sent_at) * 1000000)::bigint, 0),
-	       coalesce((date_part('epoch', d.expires_at) * 1000000)::bigint, 0),
-	       coalesce((date_part('epoch', d.edited_at) * 1000000)::bigint, 0),
-	       coalesce((date_part('epoch', d.retracted_at) * 1000000)::bigint, 0)`
-	messageTexts = `coalesce(d.content_type, ''), coalesce(d.ref, ''), coalesce(d.device, ''), coalesce(d.idempotency_key, '')`
-)
-
-// messageRow is a row of messageColumns.
-type messageRow struct {
-	seq                              postbox.Seq
-	sender                           postbox.UserID
-	id, body                         sql.RawBytes
-	sent, expires, edited, retracted int64
-	contentType, ref, device, key    string
-}
-
-func (r *messageRow) targets() []any {
-	return []any{
-		&r.seq, &r.sender, &r.id, &r.sent, &r.expires, &r.edited, &r.retracted,
-		&r.contentType, &r.ref, &r.device, &r.key, &r.body,
-	}
-}
-
-// message is the message of a row, without names. Of one that was retracted
-// nothing is left but that.
-func (r *messageRow) message(c postbox.ConversationID) *postbox.Message {
-	m := &postbox.Message{
-		Conversation: c, Seq: r.seq, Sender: r.sender, SentAt: time.UnixMicro(r.sent).UTC(),
-		ContentType: r.contentType, Ref: r.ref, Device: r.device, Key: r.key,
-		ExpiresAt: timeOf(r.expires), EditedAt: timeOf(r.edited), RetractedAt: timeOf(r.retracted),
-	}
-	copy(m.ID[:], r.id)
-	if r.retracted == 0 {
-		m.Body = slices.Clone([]byte(r.body))
-	} else {
-		m.ContentType, m.Ref = "", ""
-	}
-	return m
-}
-
-func timeOf(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
 }

@@ -35,6 +35,7 @@ type Lane struct {
 	incarnation int64
 	db          *sqlx.DB
 	lineage     *lineage
+	recent      *recent
 	fenced      error // returned when another server owns the lane
 
 	// conn is the lane's connection, while it has one. Statements go to it and
@@ -78,7 +79,7 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	l := &Lane{id: id, db: db, lineage: s.lineage, fenced: fenced, incarnation: newIncarnation(), metrics: newLaneMetrics()}
+	l := &Lane{id: id, db: db, lineage: s.lineage, recent: &s.recent, fenced: fenced, incarnation: newIncarnation(), metrics: newLaneMetrics()}
 	l.mine[0].Store(l.incarnation)
 	const take = `
 		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)

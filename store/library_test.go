@@ -80,7 +80,13 @@ func (p *plan) blocks() int { return p.Plan.Hit + p.Plan.Read }
 // all values.
 func (l *library) explain(statement string, values string) *plan {
 	l.t.Helper()
-	conn, err := l.s.archive.db.Conn(l.t.Context())
+	return l.explainOn(&l.s.archive.statements, statement, values)
+}
+
+// explainOn is explain on the connections of another pool.
+func (l *library) explainOn(p *statements, statement, values string) *plan {
+	l.t.Helper()
+	conn, err := p.db.Conn(l.t.Context())
 	if err != nil {
 		l.t.Fatal(err)
 	}

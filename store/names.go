@@ -14,16 +14,20 @@ import (
 // maxNames bounds what is remembered of names; beyond it the memory starts anew.
 const maxNames = 100_000
 
-// names remembers what users are called. A name never changes and is never
-// given again, not even when its user is erased.
+// names remembers what users are called. A name is never given again, and only
+// changes when its user is erased: see ForgetNames.
 type names struct {
-	mu    sync.Mutex // guards known
-	known map[postbox.UserID]postbox.User
+	mu      sync.Mutex // guards all below
+	known   map[postbox.UserID]postbox.User
+	forgets int // what was looked up before one is not learnt after it
 }
 
-func (n *names) learn(id postbox.UserID, name postbox.User) {
+func (n *names) learn(id postbox.UserID, name postbox.User, forgets int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if forgets != n.forgets {
+		return
+	}
 	if n.known == nil || len(n.known) >= maxNames {
 		n.known = make(map[postbox.UserID]postbox.User)
 	}
@@ -32,7 +36,7 @@ func (n *names) learn(id postbox.UserID, name postbox.User) {
 
 // fill gives each key of wanted its name, and returns those that it does not
 // know.
-func (n *names) fill(wanted map[postbox.UserID]postbox.User) (missing []int64) {
+func (n *names) fill(wanted map[postbox.UserID]postbox.User) (missing []int64, forgets int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for id := range wanted {
@@ -41,7 +45,14 @@ func (n *names) fill(wanted map[postbox.UserID]postbox.User) (missing []int64) {
 			missing = append(missing, int64(id))
 		}
 	}
-	return missing
+	return missing, n.forgets
+}
+
+func (n *names) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.known = nil
+	n.forgets++
 }
 
 // UserName is what a user is called, an erased one too: ErrNotFound if there is
@@ -59,7 +70,7 @@ func (s *Store) UserName(ctx context.Context, id postbox.UserID) (postbox.User, 
 
 // nameUsers gives each key of wanted its name.
 func (s *Store) nameUsers(ctx context.Context, wanted map[postbox.UserID]postbox.User) error {
-	missing := s.archive.names.fill(wanted)
+	missing, forgets := s.archive.names.fill(wanted)
 	if len(missing) == 0 {
 		return nil
 	}
@@ -72,7 +83,7 @@ func (s *Store) nameUsers(ctx context.Context, wanted map[postbox.UserID]postbox
 			return err
 		}
 		wanted[id] = name
-		s.archive.names.learn(id, name)
+		s.archive.names.learn(id, name, forgets)
 		return nil
 	}, pq.Array(missing))
 	return away("look up names", err)

@@ -43,7 +43,7 @@ func TestProfiles(t *testing.T) {
 	for _, nobody := range []postbox.UserID{w.ids["gone"], 1 << 40} {
 		_, read := w.store.Profile(ctx, nobody)
 		_, changed := w.store.UpdateProfile(ctx, nobody, postbox.ProfileChange{Receipts: &off})
-		if !errors.Is(read, postbox.ErrNotFound) || !errors.Is(changed, postbox.ErrNotFound) {
+		if !errors.Is(read, postbox.ErrUnauthenticated) || !errors.Is(changed, postbox.ErrUnauthenticated) {
 			t.Errorf("%d: %v, %v", nobody, read, changed)
 		}
 	}
@@ -201,7 +201,7 @@ func TestReceipts(t *testing.T) {
 	}
 	expect := func(when string, delivered, read postbox.Seq) {
 		t.Helper()
-		got, err := w.store.Conversations(ctx, w.ids["alice"], postbox.MessageID{}, 5)
+		got, err := w.store.Conversations(ctx, w.ids["alice"], postbox.ListBound{}, 5)
 		if err != nil || len(got) != 1 || got[0].PeerDelivered != delivered || got[0].PeerRead != read {
 			t.Errorf("%s: %+v, %v", when, got, err)
 		}
@@ -267,7 +267,7 @@ func TestUnannounced(t *testing.T) {
 	left()
 	// Bob's own message moves his position; alice knows by the message.
 	w.append(l, w.publish("bob", "alice", "3"))
-	got, err := w.store.Conversations(ctx, bob, postbox.MessageID{}, 5)
+	got, err := w.store.Conversations(ctx, bob, postbox.ListBound{}, 5)
 	if err != nil || len(got) != 2 || got[0].ReadSeq != 3 && got[1].ReadSeq != 3 {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -12,11 +12,12 @@ import (
 // anew.
 const maxPlaces = 100_000
 
-// places remembers where direct conversations are: that never changes. What a
-// user may read of a room does, and is looked up each time.
+// places remembers where direct conversations are: that does not change before
+// one of the users is erased. What a user may read of a room does, and is looked up each time.
 type places struct {
-	mu    sync.Mutex // guards known
-	known map[placeKey]postbox.Place
+	mu      sync.Mutex // guards all below
+	known   map[placeKey]postbox.Place
+	forgets int // what was looked up before one is not learnt after it
 }
 
 type placeKey struct {
@@ -24,20 +25,30 @@ type placeKey struct {
 	with postbox.User
 }
 
-func (p *places) find(k placeKey) (postbox.Place, bool) {
+func (p *places) find(k placeKey) (place postbox.Place, known bool, forgets int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	place, ok := p.known[k]
-	return place, ok
+	place, known = p.known[k]
+	return place, known, p.forgets
 }
 
-func (p *places) learn(k placeKey, place postbox.Place) {
+func (p *places) learn(k placeKey, place postbox.Place, forgets int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if forgets != p.forgets {
+		return
+	}
 	if p.known == nil || len(p.known) >= maxPlaces {
 		p.known = make(map[placeKey]postbox.Place)
 	}
 	p.known[k] = place
+}
+
+func (p *places) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = nil
+	p.forgets++
 }
 
 // everything is what the two users of a direct conversation may read of it. It
@@ -53,8 +64,9 @@ func (s *Store) Place(ctx context.Context, user postbox.UserID, with postbox.Use
 		return s.roomPlace(ctx, user, room)
 	}
 	k := placeKey{user, with}
-	if p, ok := s.archive.places.find(k); ok {
-		return p, nil
+	known, ok, forgets := s.archive.places.find(k)
+	if ok {
+		return known, nil
 	}
 	const look = `
 		SELECT me.name, o.id, o.erased_at IS NOT NULL, coalesce(c.id, 0)
@@ -73,7 +85,7 @@ func (s *Store) Place(ctx context.Context, user postbox.UserID, with postbox.Use
 	case p.WithID == 0 || erased && p.Conversation == 0:
 		return postbox.Place{}, errNoUser(with)
 	case p.Conversation != 0:
-		s.archive.places.learn(k, p)
+		s.archive.places.learn(k, p, forgets)
 	}
 	return p, nil
 }

@@ -88,8 +88,9 @@ var readPositions = `
 
 // MarkRead moves the user's read marker, which only grows, to at most the last
 // message of the place that the user may see. It returns the position now kept,
-// which is also moved by what the user sends, and whether the marker moved. A
-// marker that moved is among Unannounced until a Change has told of it.
+// which is also moved by what the user sends, and whether the marker moved. What
+// it returns is kept, though the message that moved it may be removed. A marker
+// that moved is among Unannounced until a Change has told of it.
 func (s *Store) MarkRead(ctx context.Context, user postbox.UserID, p postbox.Place, seq postbox.Seq) (postbox.Seq, bool, error) {
 	afters, upTos := make([]int64, len(p.Spans)), make([]int64, len(p.Spans))
 	for i, span := range p.Spans {
@@ -115,18 +116,20 @@ func (s *Store) MarkRead(ctx context.Context, user postbox.UserID, p postbox.Pla
 			SELECT $2, $1, wanted FROM was WHERE wanted > greatest(kept, own)
 			ON CONFLICT (conversation_id, user_id) DO UPDATE SET read_seq = EXCLUDED.read_seq WHERE k.read_seq < EXCLUDED.read_seq
 			RETURNING read_seq)
-		SELECT greatest(kept, own), wanted, (SELECT read_seq FROM moved) IS NOT NULL FROM was`
+		SELECT kept, own, wanted, (SELECT read_seq FROM moved) IS NOT NULL FROM was`
 	for {
-		var kept, wanted postbox.Seq
+		var kept, own, wanted postbox.Seq
 		var moved bool
 		err := s.archive.query(ctx, mark, func(rows *sql.Rows) error {
-			return rows.Scan(&kept, &wanted, &moved)
+			return rows.Scan(&kept, &own, &wanted, &moved)
 		}, user, p.Conversation, seq, pq.Array(afters), pq.Array(upTos))
 		switch {
 		case err != nil:
 			return 0, false, away("move a read marker", err)
 		case moved:
 			return wanted, true, nil
+		case own > kept && wanted <= own:
+			return own, false, s.SaveOwnPositions(ctx, []ReadPosition{{user, p.Conversation, own}})
 		case wanted <= kept:
 			return kept, false, nil
 		}

@@ -23,7 +23,7 @@ func TestSendingMovesTheMarkerForGood(t *testing.T) {
 	w.say(conversation, "bob", 1) // 202
 	list := func(user postbox.User) postbox.Summary {
 		t.Helper()
-		got, err := w.store.Conversations(t.Context(), w.ids[user], postbox.MessageID{}, 5)
+		got, err := w.store.Conversations(t.Context(), w.ids[user], postbox.ListBound{}, 5)
 		if err != nil || len(got) != 1 {
 			t.Fatal(got, err)
 		}
@@ -54,7 +54,7 @@ type bystander struct {
 
 func (w *world) look(b *bystander) {
 	atLeast := postbox.Seq(b.delivered.Load())
-	got, err := w.store.Conversations(w.t.Context(), w.ids[b.user], postbox.MessageID{}, 5)
+	got, err := w.store.Conversations(w.t.Context(), w.ids[b.user], postbox.ListBound{}, 5)
 	if err != nil || len(got) != 1 {
 		w.t.Errorf("%s: %+v, %v", b.user, got, err)
 		return

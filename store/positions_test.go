@@ -56,6 +56,25 @@ func TestMarkReadAtOnce(t *testing.T) {
 	}
 }
 
+// What somebody is told that they have read is kept, though it was a message of
+// their own that moved it and retention removes that one.
+func TestMarkReadKeepsWhatItTells(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	w.append(w.lane(0), w.publish("alice", "bob", "1"))
+	p := w.place("bob", "alice")
+	w.append(w.lane(0), w.draft(p.Conversation, "alice", "bob", "2"), w.draft(p.Conversation, "bob", "alice", "3"))
+	for _, removed := range []postbox.Seq{0, 3} {
+		w.exec(`DELETE FROM postbox.messages WHERE conversation_id = $1 AND seq = $2`, p.Conversation, removed)
+		if got, moved, err := w.store.MarkRead(t.Context(), w.ids["bob"], p, 1); got != 3 || moved || err != nil {
+			t.Errorf("without %d: %d, %v, %v; want 3", removed, got, moved, err)
+		}
+	}
+	if told := w.number(`SELECT count(*) FROM postbox.positions WHERE told_seq < read_seq`); told != 0 {
+		t.Error("what everybody knows is to be told")
+	}
+}
+
 // Unread messages are counted to 1,000; before that own messages, retracted and
 // expired ones do not count.
 func TestUnreadIsCountedToAThousand(t *testing.T) {
@@ -64,7 +83,7 @@ func TestUnreadIsCountedToAThousand(t *testing.T) {
 	room := int(w.room("dev", "all", 900, stay{"alice", 0, 0}, stay{"bob", 0, 0}))
 	expect := func(unread int, read postbox.Seq) {
 		t.Helper()
-		got, err := w.store.Conversations(t.Context(), w.ids["bob"], postbox.MessageID{}, 5)
+		got, err := w.store.Conversations(t.Context(), w.ids["bob"], postbox.ListBound{}, 5)
 		if err != nil || len(got) != 1 || got[0].Unread != unread || got[0].ReadSeq != read {
 			t.Errorf("%+v, %v; want %d unread after %d", got, err, unread, read)
 		}

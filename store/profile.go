@@ -24,7 +24,7 @@ type profileRow struct {
 const profileColumns = `name, display_name, admin, receipts, accept`
 
 // errNobody answers a user who is not there any more.
-var errNobody = postbox.Errorf(postbox.CodeNotFound, "your account is not there any more")
+var errNobody = postbox.Errorf(postbox.CodeUnauthenticated, "your account is not there any more")
 
 // Profile is the user's own.
 func (s *Store) Profile(ctx context.Context, user postbox.UserID) (postbox.Profile, error) {

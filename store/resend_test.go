@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -98,6 +99,41 @@ func TestOpenPublishes(t *testing.T) {
 		Closed: []postbox.OpenPublish{{Device: laptop, PacketID: 65_535}}},
 		records(), func() []postbox.SentPublish { return []postbox.SentPublish{record(2, three)} })
 	w.audit(3)
+}
+
+// A session that ends while a batch opens an id for it does not fail the batch.
+func TestOpenPublishOfAnEndingSession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	device := w.session("alice", "phone").Device
+	tx, err := w.store.DB().BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.Exec(`DELETE FROM postbox.devices WHERE id = $1`, device); err != nil {
+		t.Fatal(err)
+	}
+	p := w.publish("alice", "bob", "at its end")
+	b := batch(p)
+	b.Opened = []postbox.OpenPublish{{Device: device, PacketID: 2, Message: p.Message.ID, Digest: p.Digest}}
+	first := make(chan error)
+	go func() { first <- l.Append(t.Context(), b) }()
+	w.waitFor("the batch", blocked, appending, 1)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-first; !errors.Is(err, postbox.ErrUnavailable) {
+		t.Errorf("the first try: %v, want one that is tried again", err)
+	}
+	if err := l.Append(t.Context(), b); err != nil {
+		t.Error(err)
+	}
+	if got, err := w.store.OpenPublishes(t.Context(), device); err != nil || len(got) > 0 {
+		t.Errorf("open: %+v, %v", got, err)
+	}
+	w.audit(1)
 }
 
 // A used key opens its id for the message that was stored then.

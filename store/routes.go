@@ -16,7 +16,7 @@ type Recipient struct {
 	Erased       bool          `db:"erased"`
 	Blocked      bool          `db:"blocked"` // the recipient has blocked the sender
 	Accept       string        `db:"accept"`
-	Known        bool          `db:"known"` // the recipient has written to the sender
+	Known        bool          `db:"known"` // the recipient has written to the sender, or shares a room with them
 	Wrote        bool          `db:"wrote"` // the sender has written to the recipient, or was about to
 }
 
@@ -28,11 +28,12 @@ func (s *Store) Recipients(ctx context.Context, keys []postbox.RouteKey) ([]Reci
 	for i, k := range keys {
 		senders[i], names[i] = int64(k.Sender), string(k.To)
 	}
-	const look = `
+	look := `
 		SELECT c.id AS conversation_id, r.id AS user_id, r.erased_at IS NOT NULL AS erased,
 		       coalesce(r.accept, '') AS accept,
 		       EXISTS (SELECT 1 FROM postbox.blocks b WHERE b.user_id = r.id AND b.blocked_id = u.sender_id) AS blocked,
-		       coalesce(CASE WHEN c.user_low = r.id THEN c.low_wrote ELSE c.high_wrote END, false) AS known,
+		       coalesce(CASE WHEN c.user_low = r.id THEN c.low_wrote ELSE c.high_wrote END, false)
+		           OR CASE WHEN r.accept = 'known' THEN ` + sharesRoom("u.sender_id", "r.id") + ` ELSE false END AS known,
 		       coalesce(CASE WHEN c.user_low = u.sender_id THEN c.low_wrote ELSE c.high_wrote END, false) AS wrote
 		  FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY AS u (sender_id, name, ord)
 		  LEFT JOIN postbox.users r ON r.name = u.name

@@ -52,6 +52,9 @@ type SessionRequest struct {
 // and also without one. A session that the same request has made before is not
 // Present: the client knows of none.
 func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, error) {
+	if session, resumed, err := s.resume(ctx, r); resumed || err != nil {
+		return session, err
+	}
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
 		return Session{}, away("open session", err)
@@ -176,9 +179,14 @@ func (s *Store) DisconnectAll(ctx context.Context) error {
 	return away("note that no device is connected", err)
 }
 
-// ForgetExpired forgets the sessions whose life is over.
+// ForgetExpired forgets the sessions whose life is over, and the words for the
+// servers that all of them have heard long ago.
 func (s *Store) ForgetExpired(ctx context.Context) error {
-	const forget = `DELETE FROM postbox.devices WHERE disconnected_at + expires_after * interval '1 second' < now()`
+	const forget = `
+		WITH heard AS (
+			DELETE FROM postbox.control
+			 WHERE created_at < now() - interval '1 day' AND id < (SELECT max(id) FROM postbox.control) - 1000)
+		DELETE FROM postbox.devices WHERE disconnected_at + expires_after * interval '1 second' < now()`
 	_, err := s.db.ExecContext(ctx, forget)
 	return away("forget expired sessions", err)
 }

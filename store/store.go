@@ -22,7 +22,7 @@ import (
 // Options of Open.
 type Options struct {
 	URL      string // postgres://… or key=value form
-	PoolSize int    // connections besides those of the lanes, and as many for the archive; 10 if zero
+	PoolSize int    // connections besides those of the lanes, as many for the archive, and a few for searches; 10 if zero
 	// Replaced is called, maybe often, when behind the URL there is another
 	// database than before: see Epoch. It must not block. May be nil.
 	Replaced func()
@@ -32,9 +32,14 @@ type Options struct {
 // goroutine.
 type Store struct {
 	db      *sqlx.DB
+	often   statements // of db
 	archive *archive
-	options Options
-	lineage *lineage
+	finder  *statements // for searches
+	// frequencies are those of terms in the search index.
+	frequencies frequencies
+	recent      recent // what the indexer need not read
+	options     Options
+	lineage     *lineage
 }
 
 // connectionSettings are given to every connection at its start. A statement
@@ -73,13 +78,33 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{db: db, options: o, lineage: l}
+	s := &Store{db: db, often: statements{db: db}, options: o, lineage: l}
 	s.bound(db)
 	if s.archive, err = openArchive(s); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
+	if s.finder, err = openFinder(s); err != nil {
+		_ = errors.Join(s.archive.close(), db.Close())
+		return nil, err
+	}
 	return s, nil
+}
+
+// openWith makes a pool of its own, with further settings.
+func (s *Store) openWith(further map[string]string) (*sqlx.DB, error) {
+	settings := maps.Clone(connectionSettings)
+	maps.Copy(settings, further)
+	dsn, err := withSettings(s.options.URL, settings)
+	if err != nil {
+		return nil, err
+	}
+	db, err := open(dsn, s.lineage, patienceOf(dsn))
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s.bound(db)
+	return db, nil
 }
 
 // bound gives a pool the size that was asked for.
@@ -90,7 +115,9 @@ func (s *Store) bound(db *sqlx.DB) {
 }
 
 // Close ends all connections of the pools.
-func (s *Store) Close() error { return errors.Join(s.archive.close(), s.db.Close()) }
+func (s *Store) Close() error {
+	return errors.Join(s.finder.close(), s.archive.close(), s.often.close())
+}
 
 // DB is the pool itself.
 func (s *Store) DB() *sqlx.DB { return s.db }

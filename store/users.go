@@ -23,25 +23,40 @@ type User struct {
 	DisabledAt       sql.NullTime   `db:"disabled_at"`
 	ErasedAt         sql.NullTime   `db:"erased_at"`
 	TokensValidAfter time.Time      `db:"tokens_valid_after"`
+	// ReadAt is the database's time when this was read: what it says is true of.
+	ReadAt time.Time `db:"read_at"`
 }
 
-const userColumns = `id, name, display_name, password_hash, admin, created_at, disabled_at, erased_at, tokens_valid_after`
+const userColumns = `id, name, display_name, password_hash, admin, created_at, disabled_at, erased_at, tokens_valid_after, statement_timestamp() AS read_at`
 
 // AddUser makes an account with its inbox. The name must be of the right form;
 // one that is taken, also by an erased account, is ErrConflict.
 func (s *Store) AddUser(ctx context.Context, name postbox.User, passwordHash string, admin bool) (postbox.UserID, error) {
+	id, err := addUser(ctx, s.db, name, "", passwordHash, admin)
+	return id, awayUnlessTold("add user", err)
+}
+
+// AddAccount is AddUser for an account with a display name; no invitation is looked
+// at.
+func (s *Store) AddAccount(ctx context.Context, u NewUser, admin bool) error {
+	_, err := addUser(ctx, s.db, u.Name, u.DisplayName, u.PasswordHash, admin)
+	return awayUnlessTold("add user", err)
+}
+
+// addUser is AddUser, maybe in a transaction, with a display name.
+func addUser(ctx context.Context, db sqlx.QueryerContext, name postbox.User, display, passwordHash string, admin bool) (postbox.UserID, error) {
 	const add = `
 		WITH u AS (
-			INSERT INTO postbox.users (name, password_hash, admin) VALUES ($1, $2, $3)
+			INSERT INTO postbox.users (name, password_hash, admin, display_name) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (name) DO NOTHING RETURNING id),
 		l AS (INSERT INTO postbox.logs (id) SELECT id FROM u)
 		SELECT id FROM u`
 	var id postbox.UserID
-	err := s.db.GetContext(ctx, &id, add, name, passwordHash, admin)
+	err := sqlx.GetContext(ctx, db, &id, add, name, passwordHash, admin, display)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, postbox.Errorf(postbox.CodeConflict, "the name %s is taken: choose another", name)
 	}
-	return id, away("add user", err)
+	return id, err
 }
 
 // AddUsers makes many accounts with one password hash, for load tests; names
@@ -63,7 +78,7 @@ func (s *Store) AddUsers(ctx context.Context, names []postbox.User, passwordHash
 // UserByName finds an account, erased ones too; ErrNotFound if there is none.
 func (s *Store) UserByName(ctx context.Context, name postbox.User) (User, error) {
 	var u User
-	err := s.db.GetContext(ctx, &u, `SELECT `+userColumns+` FROM postbox.users WHERE name = $1`, name)
+	err := s.often.get(ctx, &u, `SELECT `+userColumns+` FROM postbox.users WHERE name = $1`, name)
 	if errors.Is(err, sql.ErrNoRows) {
 		return u, errNoUser(name)
 	}
@@ -77,45 +92,11 @@ func (s *Store) Users(ctx context.Context) ([]User, error) {
 	return users, away("list users", err)
 }
 
-// SetPassword changes a password, ends the tokens issued before, and tells the
-// servers.
-func (s *Store) SetPassword(ctx context.Context, name postbox.User, passwordHash string) error {
-	const set = `UPDATE postbox.users SET password_hash = $2, tokens_valid_after = date_trunc('second', now())
-	              WHERE name = $1 AND erased_at IS NULL RETURNING id`
-	return s.changeUser(ctx, "set password", name, ControlPassword, set, name, passwordHash)
-}
-
-// RenewPassword replaces a hash by a stronger one of the same password. A hash
-// that was changed meanwhile stays.
+// RenewPassword replaces a hash by another one of the same password. A hash that was
+// changed meanwhile stays.
 func (s *Store) RenewPassword(ctx context.Context, id postbox.UserID, old, renewed string) error {
 	_, err := s.db.ExecContext(ctx, `UPDATE postbox.users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`, id, old, renewed)
 	return away("renew password hash", err)
-}
-
-// SetDisabled disables an account, or enables it again, and tells the servers.
-func (s *Store) SetDisabled(ctx context.Context, name postbox.User, disabled bool) error {
-	const set = `UPDATE postbox.users
-	                SET disabled_at = CASE WHEN $2::boolean THEN coalesce(disabled_at, now()) END
-	              WHERE name = $1 AND erased_at IS NULL RETURNING id`
-	kind := ControlDisabled
-	if !disabled {
-		kind = ControlEnabled
-	}
-	return s.changeUser(ctx, "disable or enable user", name, kind, set, name, disabled)
-}
-
-// changeUser runs a statement that returns the user's id, and leaves word for
-// the servers, in one transaction.
-func (s *Store) changeUser(ctx context.Context, doing string, name postbox.User, kind ControlKind, statement string, args ...any) error {
-	w := word{kind: kind}
-	err := s.withWord(ctx, doing, &w, func(tx *sqlx.Tx) (bool, error) {
-		err := tx.GetContext(ctx, &w.user, statement, args...)
-		return true, err
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return errNoUser(name)
-	}
-	return err
 }
 
 func errNoUser(name postbox.User) error {

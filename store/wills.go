@@ -20,7 +20,8 @@ type Will struct {
 	ClientID    string
 	Delay       time.Duration // after the end of the connection, in whole seconds
 	Due         time.Time     // only read
-	To          postbox.User
+	To          postbox.User  // empty for a room
+	Room        postbox.Room  // else empty
 	Key         string
 	ContentType string
 	Ref         string
@@ -36,7 +37,8 @@ type willRow struct {
 	ClientID string         `db:"client_id"`
 	Delay    int64          `db:"delay"`
 	Due      time.Time      `db:"due_at"`
-	To       postbox.User   `db:"recipient"`
+	To       string         `db:"recipient"`
+	Room     bool           `db:"room"`
 	Key      string         `db:"idempotency_key"`
 	Type     string         `db:"content_type"`
 	Ref      string         `db:"ref"`
@@ -47,7 +49,7 @@ type willRow struct {
 
 // willColumns are those of a willRow, of a will w and its user u.
 const willColumns = `
-	w.id, w.user_id, u.name AS from_name, w.client_id, w.delay, w.due_at, w.recipient,
+	w.id, w.user_id, u.name AS from_name, w.client_id, w.delay, w.due_at, w.recipient, w.room,
 	coalesce(w.idempotency_key, '') AS idempotency_key, coalesce(w.content_type, '') AS content_type,
 	coalesce(w.ref, '') AS ref, w.expires_after, w.body,
 	u.disabled_at IS NOT NULL OR u.erased_at IS NOT NULL AS barred`
@@ -61,7 +63,12 @@ func willsOf(rows []willRow) ([]Will, error) {
 		}
 		wills[i] = Will{
 			ID: id, User: r.User, From: r.From, ClientID: r.ClientID, Delay: time.Duration(r.Delay) * time.Second,
-			Due: r.Due, To: r.To, Key: r.Key, ContentType: r.Type, Ref: r.Ref, Expiry: r.Expiry, Body: r.Body, Barred: r.Barred,
+			Due: r.Due, Key: r.Key, ContentType: r.Type, Ref: r.Ref, Expiry: r.Expiry, Body: r.Body, Barred: r.Barred,
+		}
+		if r.Room {
+			wills[i].Room = postbox.Room(r.To)
+		} else {
+			wills[i].To = postbox.User(r.To)
 		}
 	}
 	return wills, nil
@@ -71,14 +78,14 @@ func willsOf(rows []willRow) ([]Will, error) {
 // it is tried again.
 func addWill(ctx context.Context, tx *sqlx.Tx, user postbox.UserID, client string, w *Will) error {
 	const add = `
-		INSERT INTO postbox.wills (id, user_id, client_id, delay, recipient, expires_after, idempotency_key, content_type, ref, body)
-		VALUES ($1, $2, $3, $4, $5, $6, NULLIF($7, ''), NULLIF($8, ''), NULLIF($9, ''), $10)
+		INSERT INTO postbox.wills (id, user_id, client_id, delay, recipient, room, expires_after, idempotency_key, content_type, ref, body)
+		VALUES ($1, $2, $3, $4, $5, $6 <> '', $7, NULLIF($8, ''), NULLIF($9, ''), NULLIF($10, ''), $11)
 		ON CONFLICT (id) DO NOTHING`
 	body := w.Body
 	if body == nil {
 		body = []byte{}
 	}
-	_, err := tx.ExecContext(ctx, add, w.ID.String(), user, client, int64(w.Delay/time.Second), w.To, int64(w.Expiry),
+	_, err := tx.ExecContext(ctx, add, w.ID.String(), user, client, int64(w.Delay/time.Second), string(w.To)+string(w.Room), w.Room, int64(w.Expiry),
 		w.Key, w.ContentType, w.Ref, body)
 	return away("store will", err)
 }

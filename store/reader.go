@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// pqStatements and pqSession are, together, all that a connection of lib/pq can do.
+type pqStatements interface {
+	driver.Conn
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.NamedValueChecker
+	driver.QueryerContext
+}
+
+type pqSession interface {
+	driver.ConnBeginTx
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+// reader is a connection that has a statement of its own for one row of bytea,
+// which goes past database/sql: that and lib/pq start a goroutine each for every
+// statement, to end it when its context does.
+type reader struct {
+	pqStatements
+	pqSession
+	dialer *dialer
+
+	// Of the statement. One user at a time has a connection.
+	text     string
+	prepared driver.StmtQueryContext
+	backend  int64 // the process of PostgreSQL
+}
+
+// prepare prepares a statement, if it is not the one that is.
+func (r *reader) prepare(ctx context.Context, text string) error {
+	if r.text == text {
+		return nil
+	}
+	rows, err := r.QueryContext(ctx, `SELECT pg_backend_pid()::bigint`, nil)
+	if err != nil {
+		return err
+	}
+	value := make([]driver.Value, 1)
+	if err := errors.Join(rows.Next(value), rows.Close()); err != nil {
+		return err
+	}
+	s, err := r.PrepareContext(ctx, text)
+	if err != nil {
+		return err
+	}
+	prepared, ok := s.(driver.StmtQueryContext)
+	backend, is := value[0].(int64)
+	if !ok || !is {
+		return fmt.Errorf("%T does not query, or %T is no process", s, value[0])
+	}
+	r.text, r.prepared, r.backend = text, prepared, backend
+	return nil
+}
+
+// row runs the statement and gives its row to take, for as long as that runs.
+func (r *reader) row(args []driver.NamedValue, row []driver.Value, take func([]driver.Value) error) error {
+	rows, err := r.prepared.QueryContext(context.Background(), args)
+	if err != nil {
+		return err
+	}
+	err = rows.Next(row)
+	if err == nil {
+		err = take(row)
+	}
+	for err == nil {
+		err = rows.Next(row)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, rows.Close())
+}
+
+// one runs a statement that returns one row, whose values are bytea. It ends with
+// its context, as query does. take must not keep what it is given; it may be called
+// again, when a connection is lost.
+func (a *archive) one(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
+	// After a restart of the database each connection of the pool is found to have
+	// gone.
+	for left := a.size; ; left-- {
+		err := a.once(ctx, text, args, columns, take)
+		if left <= 0 || !errors.Is(err, driver.ErrBadConn) {
+			return err
+		}
+	}
+}
+
+func (a *archive) once(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
+	conn, err := a.db.DB.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var outcome error
+	err = conn.Raw(func(c any) error {
+		r, ok := c.(*reader)
+		if !ok {
+			return fmt.Errorf("%T is no reader", c)
+		}
+		if outcome = r.prepare(ctx, text); outcome != nil {
+			return lost(outcome)
+		}
+		ended := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() { defer close(ended); a.interrupt(r) })
+		outcome = r.row(args, make([]driver.Value, columns), take)
+		if stop() {
+			return lost(outcome)
+		}
+		// What was asked to end may end what comes next on the same connection.
+		<-ended
+		if outcome != nil {
+			outcome = ctx.Err()
+		}
+		return driver.ErrBadConn
+	})
+	if errors.Is(err, driver.ErrBadConn) {
+		return outcome
+	}
+	return errors.Join(err, outcome)
+}
+
+// lost is driver.ErrBadConn if a connection is of no more use after an error, so
+// that the pool lets it go.
+func lost(err error) error {
+	if errors.Is(err, driver.ErrBadConn) {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// interrupt ends the statement that a reader runs. If the database does not do
+// that in a moment, nobody waits for it.
+func (a *archive) interrupt(r *reader) {
+	r.dialer.hurry()
+	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+	defer cancel()
+	_, _ = a.control.ExecContext(ctx, `SELECT pg_cancel_backend($1)`, r.backend)
+}
