@@ -24,9 +24,13 @@ const (
 // Claims is what a verified token says.
 type Claims struct {
 	User    postbox.User
-	Issued  time.Time // to the microsecond, by the issuing server's clock
+	Issued  time.Time // to the microsecond, by the database's clock
 	Expires time.Time
 	ID      string // the token's own, unique
+	// Login is the login it belongs to, with which it ends; zero: to none.
+	Login postbox.LoginID
+	// Foreign is true for a token of another issuer.
+	Foreign bool
 }
 
 // wireClaims is the token's payload (RFC 7519 §4.1).
@@ -35,6 +39,7 @@ type wireClaims struct {
 	Audience jwt.ClaimStrings `json:"aud"`
 	Subject  string           `json:"sub"`
 	ID       string           `json:"jti"`
+	Login    postbox.LoginID  `json:"sid,omitempty,string"`
 	Purpose  Purpose          `json:"purpose"`
 	Issued   instant          `json:"iat"`
 	Expires  instant          `json:"exp"`

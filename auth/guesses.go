@@ -27,9 +27,17 @@ type Origin struct {
 	Address string // an IP address
 }
 
-// guesses slows wrong passwords.
+// How fast an address may make accounts for itself.
+const (
+	registerBurst = 50
+	registerPause = 10 * time.Second
+)
+
+// guesses slows wrong passwords, or registrations.
 type guesses struct {
-	now func() time.Time
+	now     func() time.Time
+	rate    func(Origin) (burst int, pause time.Duration)
+	refusal error // to who would have to wait for too long
 
 	mu    sync.Mutex // guards the fields below
 	swept time.Time
@@ -38,20 +46,38 @@ type guesses struct {
 	all map[Origin]time.Time
 }
 
-// keys are what an origin counts for. An IPv6 address stands for its /64: that
-// much is one customer's.
-func (o Origin) keys() [2]Origin {
-	if a, err := netip.ParseAddr(o.Address); err == nil && a.Is6() && !a.Is4In6() {
-		o.Address = netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
+// Customer is whom an IP address stands for: an IPv6 address for its /64, which is
+// one customer's.
+func Customer(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil && a.Is6() && !a.Is4In6() {
+		return netip.PrefixFrom(a.WithZone(""), 64).Masked().String()
 	}
-	return [2]Origin{o, {Address: o.Address}}
+	return address
 }
 
-func (o Origin) rate() (burst int, pause time.Duration) {
+// keys are what an origin counts for.
+func (o Origin) keys() []Origin {
+	o.Address = Customer(o.Address)
 	if o.User == "" {
-		return addressBurst, addressPause
+		return []Origin{o}
 	}
-	return userBurst, userPause
+	return []Origin{o, {Address: o.Address}}
+}
+
+func wrongPasswords(now func() time.Time) guesses {
+	return guesses{now: now, refusal: errTooManyGuesses, all: make(map[Origin]time.Time), rate: func(o Origin) (int, time.Duration) {
+		if o.User == "" {
+			return addressBurst, addressPause
+		}
+		return userBurst, userPause
+	}}
+}
+
+// registrations count for addresses alone.
+func registrations(now func() time.Time) guesses {
+	return guesses{now: now, refusal: errTooManyAccounts, all: make(map[Origin]time.Time), rate: func(Origin) (int, time.Duration) {
+		return registerBurst, registerPause
+	}}
 }
 
 // wait is for how long a password of an origin must wait now.
@@ -63,7 +89,7 @@ func (g *guesses) wait(o Origin) (wait time.Duration) {
 	defer g.mu.Unlock()
 	now := g.now()
 	for _, k := range o.keys() {
-		burst, pause := k.rate()
+		burst, pause := g.rate(k)
 		if at, ok := g.all[k]; ok {
 			wait = max(wait, at.Sub(now)-time.Duration(burst-1)*pause)
 		}
@@ -81,7 +107,7 @@ func (g *guesses) failed(o Origin) {
 	now := g.now()
 	g.sweep(now)
 	for _, k := range o.keys() {
-		_, pause := k.rate()
+		_, pause := g.rate(k)
 		at := g.all[k]
 		if at.Before(now) {
 			at = now
@@ -101,7 +127,7 @@ func (g *guesses) await(ctx context.Context, o Origin, until time.Time) error {
 		until = end
 	}
 	if g.now().Add(wait).After(until) {
-		return errTooManyGuesses
+		return g.refusal
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
@@ -109,9 +135,11 @@ func (g *guesses) await(ctx context.Context, o Origin, until time.Time) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return errTooManyGuesses
+		return g.refusal
 	}
 }
+
+var errTooManyAccounts = postbox.Errorf(postbox.CodeRateLimited, "too many accounts were made from this address: try again later")
 
 var errTooManyGuesses = postbox.Errorf(postbox.CodeRateLimited, "too many wrong passwords came from this address: try again later")
 

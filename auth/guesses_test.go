@@ -124,7 +124,7 @@ func TestRightPasswordsAreNotSlowed(t *testing.T) {
 func TestGuessersAreForgotten(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
-	g := guesses{now: func() time.Time { return now }, all: make(map[Origin]time.Time)}
+	g := wrongPasswords(func() time.Time { return now })
 	for n := range 2 * maxGuessers {
 		g.failed(Origin{User: "bob", Address: fmt.Sprintf("10.%d.%d.%d", n>>16, n>>8&255, n&255)})
 		if n == maxGuessers {
@@ -134,4 +134,39 @@ func TestGuessersAreForgotten(t *testing.T) {
 	if n := len(g.all); n > maxGuessers {
 		t.Errorf("%d origins are remembered, want at most %d", n, maxGuessers)
 	}
+}
+
+// Of the accounts that are made from one address at once only so many are, and the
+// others are told to come again; other addresses notice nothing.
+func TestRegistrationsAreSlowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := NewVerifier(VerifierOptions{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel() // nothing is computed
+		made := func(address string) bool {
+			t.Helper()
+			_, err := v.HashFrom(ctx, address, "long enough")
+			if limited := errors.Is(err, postbox.ErrRateLimited); !limited && !errors.Is(err, postbox.ErrUnavailable) {
+				t.Fatalf("HashFrom: %v", err)
+			}
+			return !errors.Is(err, postbox.ErrRateLimited)
+		}
+		n := 0
+		for range 200 {
+			if made("2001:db8::1") {
+				n++
+			}
+		}
+		if n != registerBurst || made("2001:db8::2") {
+			t.Errorf("%d of 200 were made, want %d and none from the same network", n, registerBurst)
+		}
+		if !made("192.0.2.1") {
+			t.Error("another address has to wait, too")
+		}
+		time.Sleep(registerPause)
+		if !made("2001:db8::1") || made("2001:db8::1") {
+			t.Errorf("not exactly one more after %v", registerPause)
+		}
+	})
 }

@@ -12,16 +12,15 @@ import (
 	"postbox"
 )
 
-// Cost of a new hash: argon2id with 19 MiB, two passes, one lane, the second
-// of the equal choices in the OWASP Password Storage Cheat Sheet. One takes
+// Cost of a new hash: argon2id with 19 MiB (hashMemory), two passes, one lane, the
+// second of the equal choices in the OWASP Password Storage Cheat Sheet. One takes
 // about 20 ms of one core.
 const (
-	hashMemory  = 19456 // KiB
 	hashPasses  = 2
 	hashLanes   = 1
 	saltLength  = 16 // bytes; RFC 9106 §3.1
 	tagLength   = 32 // bytes
-	maxPassword = 1024
+	maxPassword = postbox.MaxPasswordLength
 )
 
 // HashPassword makes the argon2id hash of a password of 1 to 1,024 bytes, in
@@ -52,18 +51,25 @@ func checkPassword(password string) error {
 type passwordHash interface {
 	// matches computes the hash of password and compares in constant time.
 	matches(password string) bool
-	// needsRenewal is true for a hash weaker than HashPassword makes.
+	// needsRenewal is true for a hash that is not of the kind and the cost of those
+	// that HashPassword makes: a weaker one, and one that takes longer, by which a
+	// user could be told from one who does not exist.
 	needsRenewal() bool
 }
 
 type argonHash struct {
+	plain          bool // argon2i, as an older PHP writes it; else argon2id
 	memory, passes uint32
 	lanes          uint8
 	salt, tag      []byte
 }
 
 func (h argonHash) compute(password string, length uint32) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.passes, h.memory, h.lanes, length)
+	key := argon2.IDKey
+	if h.plain {
+		key = argon2.Key
+	}
+	return key([]byte(password), h.salt, h.passes, h.memory, h.lanes, length)
 }
 
 func (h argonHash) matches(password string) bool {
@@ -71,7 +77,7 @@ func (h argonHash) matches(password string) bool {
 }
 
 func (h argonHash) needsRenewal() bool {
-	return h.memory < hashMemory || h.passes < hashPasses || len(h.salt) < saltLength || len(h.tag) < tagLength
+	return h.plain || h.memory != hashMemory || h.passes != hashPasses || h.lanes != hashLanes || len(h.salt) < saltLength || len(h.tag) < tagLength
 }
 
 // String is the PHC string form.

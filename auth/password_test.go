@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -16,6 +17,13 @@ import (
 const (
 	referenceArgon = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
 	phpBcrypt      = "$2y$07$BCryptRequires22Chrcte/VlQH0piJtjXl.0t1XkA8pw9dMXTpOq"
+	// Of PHP 8.2.36: password_hash("päss wörd", $algorithm, $options), with
+	// PASSWORD_BCRYPT and the costs 10 and 12, PASSWORD_ARGON2ID and PASSWORD_ARGON2I.
+	phpPassword = "päss wörd"
+	phpBcrypt10 = "$2y$10$yDmJaO6XIno.tG2bV1SHHe7DKzri769cEn5EAVOsdAD8hQj1lD4F."
+	phpBcrypt12 = "$2y$12$VRtid/k5uw4SEcx4p8bICOK06JjfiB95hLVf7BKZvZPjs6s/7yjYy"
+	phpArgon2id = "$argon2id$v=19$m=65536,t=4,p=1$YmlJbzlaQ1ZOZmVkelpFUg$gfMUwfn0r8a8f/fYSzkn0jOEiTP2ClA7UjSz23ZtHfo"
+	phpArgon2i  = "$argon2i$v=19$m=65536,t=4,p=1$cTYzbjNxVnIvUGFXVDI1dA$Vo1bQ6tai7LfrYxV9idm3X61aTfBmBr8M9TYQ6/yWcI"
 	// Cheap enough for tests that verify thousands: "x" with "saltsalt".
 	cheapCost = "$argon2id$v=19$m=8,t=1,p=1$"
 )
@@ -45,6 +53,10 @@ func TestStoredHashesOfOtherProgramsMatch(t *testing.T) {
 		{"argon2 reference program, salt of 8 bytes", referenceArgon, "password", true},
 		{"cheap argon2id", cheapHash("x"), "x", true},
 		{"PHP", phpBcrypt, "rasmuslerdorf", true},
+		{"PHP's bcrypt of cost 10", phpBcrypt10, phpPassword, true},
+		{"PHP's bcrypt of cost 12", phpBcrypt12, phpPassword, true},
+		{"PHP's argon2id, which costs more than ours", phpArgon2id, phpPassword, true},
+		{"PHP's argon2i", phpArgon2i, phpPassword, true},
 		{"bcrypt 2a", string(byLibrary), "open sesame", true},
 		{"bcrypt 2b", "$2b$" + string(byLibrary[4:]), "open sesame", true},
 		{"bcrypt 2y", "$2y$" + string(byLibrary[4:]), "open sesame", true},
@@ -105,7 +117,7 @@ func TestHashPasswordHasLimits(t *testing.T) {
 	if a == b {
 		t.Error("two hashes of one password are equal: the salt is not random")
 	}
-	if want := "$argon2id$v=19$m=19456,t=2,p=1$"; !strings.HasPrefix(a, want) {
+	if want := fmt.Sprintf("$argon2id$v=19$m=%d,t=2,p=1$", hashMemory); !strings.HasPrefix(a, want) {
 		t.Errorf("hash %s does not begin with %s", a, want)
 	}
 }
@@ -117,7 +129,8 @@ func TestParseHashRefuses(t *testing.T) {
 		"plain text":              "secret",
 		"nothing":                 "",
 		"md5crypt":                "$1$abc$def",
-		"argon2i":                 "$argon2i$v=19$m=8,t=1,p=1$" + salt + "$" + tag,
+		"argon2d":                 "$argon2d$v=19$m=8,t=1,p=1$" + salt + "$" + tag,
+		"argon2i without passes":  "$argon2i$v=19$m=8,t=0,p=1$" + salt + "$" + tag,
 		"argon2id of version 16":  "$argon2id$v=16$m=8,t=1,p=1$" + salt + "$" + tag,
 		"no version":              "$argon2id$m=8,t=1,p=1$" + salt + "$" + tag,
 		"parameters in disorder":  "$argon2id$v=19$t=1,m=8,p=1$" + salt + "$" + tag,

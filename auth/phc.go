@@ -21,15 +21,24 @@ const (
 	maxBcryptCost = 16 // some 5 s
 )
 
-// parseHash parses a stored hash: argon2id in PHC string form, or bcrypt
+// CheckHash reports whether a hash that another program has made can be used: see
+// Verifier.CheckFrom. Its errors never show the hash.
+func CheckHash(s string) error {
+	_, err := parseHash(s)
+	return err
+}
+
+// parseHash parses a stored hash: argon2id or argon2i in PHC string form, or bcrypt
 // written $2a$, $2b$ or, as PHP does, $2y$. Its errors never show the hash.
 func parseHash(s string) (passwordHash, error) {
 	switch {
-	case strings.HasPrefix(s, "$argon2id$"):
-		h, err := parseArgon(strings.TrimPrefix(s, "$argon2id$"))
+	case strings.HasPrefix(s, "$argon2id$"), strings.HasPrefix(s, "$argon2i$"):
+		kind, rest, _ := strings.Cut(s[1:], "$")
+		h, err := parseArgon(rest)
 		if err != nil {
-			return nil, fmt.Errorf("read stored argon2id hash: %w", err)
+			return nil, fmt.Errorf("read stored %s hash: %w", kind, err)
 		}
+		h.plain = kind == "argon2i"
 		return h, nil
 	case strings.HasPrefix(s, "$2a$"), strings.HasPrefix(s, "$2b$"), strings.HasPrefix(s, "$2y$"):
 		if err := checkBcrypt(s); err != nil {
@@ -37,7 +46,7 @@ func parseHash(s string) (passwordHash, error) {
 		}
 		return bcryptHash(s), nil
 	}
-	return nil, errors.New("read stored hash: it is neither argon2id ($argon2id$v=19$…) nor bcrypt ($2a$, $2b$, $2y$)")
+	return nil, errors.New("read stored hash: it is neither argon2 ($argon2id$v=19$…, $argon2i$v=19$…) nor bcrypt ($2a$, $2b$, $2y$)")
 }
 
 // parseArgon parses what follows "$argon2id$": v=19$m=…,t=…,p=…$salt$tag.

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -55,24 +56,50 @@ func NewTokens(keys []Key, now func() time.Time) (*Tokens, error) {
 	return t, nil
 }
 
+// Grant is what a token is to say.
+type Grant struct {
+	User    postbox.User
+	Purpose Purpose
+	Life    time.Duration
+	// Issued is when the right began that the token is made from, by the database's
+	// clock; zero: now, by this machine's. A token dies when its user's tokens are
+	// ended after that.
+	Issued time.Time
+	Login  postbox.LoginID // zero: none
+}
+
 // Issue makes a token for user that ends after ttl, which must be positive,
 // and says when that is.
 func (t *Tokens) Issue(user postbox.User, purpose Purpose, ttl time.Duration) (token string, expires time.Time, err error) {
-	if ttl <= 0 || user == "" || purpose == "" {
-		return "", time.Time{}, fmt.Errorf("issue %s token for user %q with life %s: all three are needed", purpose, user, ttl)
+	return t.Grant(Grant{User: user, Purpose: purpose, Life: ttl})
+}
+
+// Grant makes a token that ends after the grant's life, which must be positive, and
+// says when that is.
+func (t *Tokens) Grant(g Grant) (token string, expires time.Time, err error) {
+	if g.Life <= 0 || g.User == "" || g.Purpose == "" {
+		return "", time.Time{}, fmt.Errorf("issue %s token for user %q with life %s: all three are needed", g.Purpose, g.User, g.Life)
 	}
 	now := t.now()
+	if g.Issued.IsZero() {
+		g.Issued = now
+	}
 	c := wireClaims{
-		Issuer: issuer, Audience: jwt.ClaimStrings{issuer}, Subject: string(user), ID: rand.Text(),
-		Purpose: purpose, Issued: instantOf(now), Expires: instantOf(now.Add(ttl)),
+		Issuer: issuer, Audience: jwt.ClaimStrings{issuer}, Subject: string(g.User), ID: rand.Text(), Login: g.Login,
+		Purpose: g.Purpose, Issued: instantOf(g.Issued), Expires: instantOf(now.Add(g.Life)),
 	}
 	unsigned := jwt.NewWithClaims(jwt.SigningMethodHS256, &c)
 	unsigned.Header["kid"] = t.signer.ID
 	token, err = unsigned.SignedString(t.signer.Secret)
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("sign %s token with %s: %w", purpose, t.signer, err)
+		return "", time.Time{}, fmt.Errorf("sign %s token with %s: %w", g.Purpose, t.signer, err)
 	}
 	return token, c.Expires.time(), nil
+}
+
+// VerifyAccess is Verify for an access token.
+func (t *Tokens) VerifyAccess(_ context.Context, token string) (Claims, error) {
+	return t.Verify(token, PurposeAccess)
 }
 
 // Verify checks a token: one of our keys signed it, it is for us and for this
@@ -97,7 +124,7 @@ func (t *Tokens) Verify(token string, purpose Purpose) (Claims, error) {
 	case c.Purpose != purpose:
 		return Claims{}, refuse("the token is for %q, not for %q", c.Purpose, purpose)
 	}
-	return Claims{User: user, Issued: c.Issued.time(), Expires: c.Expires.time(), ID: c.ID}, nil
+	return Claims{User: user, Issued: c.Issued.time(), Expires: c.Expires.time(), ID: c.ID, Login: c.Login}, nil
 }
 
 func (t *Tokens) keyOf(token *jwt.Token) (any, error) {

@@ -45,6 +45,7 @@ type Verifier struct {
 	// Computes a hash and compares; replaced in tests.
 	matches func(h passwordHash, password string) bool
 	guesses guesses
+	made    guesses // accounts
 
 	mu         sync.Mutex
 	remembered map[[sha256.Size]byte]struct{}
@@ -75,7 +76,8 @@ func NewVerifier(o VerifierOptions) *Verifier {
 		limit:      o.Remember,
 		matches:    passwordHash.matches,
 		remembered: make(map[[sha256.Size]byte]struct{}),
-		guesses:    guesses{now: time.Now, all: make(map[Origin]time.Time)},
+		guesses:    wrongPasswords(time.Now),
+		made:       registrations(time.Now),
 	}
 }
 
@@ -136,6 +138,17 @@ func (v *Verifier) Hash(ctx context.Context, password string) (string, error) {
 	}
 	defer v.endTurn()
 	return HashPassword(password)
+}
+
+// HashFrom is Hash for an account that somebody makes for themself, from an address:
+// ErrRateLimited when many came from there.
+func (v *Verifier) HashFrom(ctx context.Context, address, password string) (string, error) {
+	from := Origin{Address: address}
+	if err := v.made.await(ctx, from, v.made.now()); err != nil {
+		return "", err
+	}
+	v.made.failed(from)
+	return v.Hash(ctx, password)
 }
 
 // takeTurnFrom takes a turn for an origin, which may have been slowed while it

@@ -113,7 +113,10 @@ func TestCheckOfAnUnknownUserCostsTheSame(t *testing.T) {
 		return next(h, password)
 	}
 	best := map[string]time.Duration{"": time.Hour, stored: time.Hour}
-	for range 7 {
+	ratio := func() float64 { return float64(best[""]) / float64(best[stored]) }
+	rounds := 0
+	// A busy machine makes some slower, never faster: the best of many are compared.
+	for ; rounds < 7 || rounds < 100 && (ratio() < 0.5 || ratio() > 2); rounds++ {
 		for s := range best {
 			start := time.Now()
 			check(t, v, s, "guess")
@@ -126,10 +129,10 @@ func TestCheckOfAnUnknownUserCostsTheSame(t *testing.T) {
 			t.Fatalf("one of the computations has the cost %s, want %s", c, want)
 		}
 	}
-	if len(costs) != 14 {
-		t.Errorf("%d hashes computed for 14 checks", len(costs))
+	if len(costs) != 2*rounds {
+		t.Errorf("%d hashes computed for %d checks", len(costs), 2*rounds)
 	}
-	if ratio := float64(best[""]) / float64(best[stored]); ratio < 0.5 || ratio > 2 {
+	if ratio := ratio(); ratio < 0.5 || ratio > 2 {
 		t.Errorf("unknown user %s, known user %s: best of seven differ too much", best[""], best[stored])
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"postbox"
+	"postbox/api"
 	"postbox/inbox"
 	"postbox/store"
 )
@@ -25,6 +26,7 @@ type client struct {
 	conn     *Conn
 	who      Identity
 	device   string // the client id as the device knows it
+	name     string // among all connections there are
 	session  store.Session
 	protocol byte // level: 3, 4 or 5
 	v5       bool
@@ -60,11 +62,13 @@ type client struct {
 	inbox    *inboxSubscription
 	filters  map[string]bool
 	watches  map[string]watch // presence filters
+	signals  *listening
 	will     *store.Will
 	ends     *time.Timer
-	entered  *slot // the gate that is still held
-	over     bool  // disconnected by the server, or ended
-	gone     bool  // the connection has ended
+	shown    api.Shown // by the client, at CONNECT or since
+	entered  *slot     // the gate that is still held
+	over     bool      // disconnected by the server, or ended
+	gone     bool      // the connection has ended
 }
 
 // inboxSubscription is a device's subscription to its inbox.
@@ -74,6 +78,28 @@ type inboxSubscription struct {
 }
 
 func (c *client) key() deviceKey { return deviceKey{c.who.ID, c.device} }
+
+// belongsTo reports whether the connection was let in, or is kept, by a login.
+func (c *client) belongsTo(login postbox.LoginID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shown.Login == login
+}
+
+// renewed moves the end of a connection that a token has let in to that of a newer
+// one. Other connections end when they would have.
+func (c *client) renewed(g api.Grant) {
+	if !c.who.Renews {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || c.gone || !c.ends.Stop() {
+		return // it has ended meanwhile
+	}
+	c.shown = api.Shown{Since: g.Since, Ends: g.Expires, Login: g.Login}
+	c.ends.Reset(time.Until(g.Expires))
+}
 
 // mochiID is the client id that Mochi sees: scoped to the user, so that two
 // users may use the same one without touching each other's session.

@@ -25,7 +25,7 @@ const (
 // unsentBudget is how many bytes all connections together may have to write
 // before each gets little more: many devices that do not read must not cost
 // much memory.
-const unsentBudget = 8 << 20
+const unsentBudget = 4 << 20
 
 // unsent is how many bytes all connections have to write.
 var unsent atomic.Int64

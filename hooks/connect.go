@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
+	"postbox/api"
 	"postbox/store"
 )
 
@@ -49,6 +51,7 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	if c != nil { // what it had opened before it failed
 		c.stopDelivery()
 		c.dropWatches()
+		c.endListening(nil)
 		ctx, cancel := h.within(endTimeout)
 		defer cancel()
 		c.dropWill(ctx)
@@ -82,7 +85,7 @@ func (h *Hook) connectRefusal(err error) *postbox.Error {
 
 func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk packets.Packet, span *connecting) (*client, error) {
 	c := &client{
-		hook: h, cl: cl, conn: conn, device: cl.ID, protocol: pk.ProtocolVersion, v5: pk.ProtocolVersion == 5,
+		hook: h, cl: cl, conn: conn, device: cl.ID, name: rand.Text(), protocol: pk.ProtocolVersion, v5: pk.ProtocolVersion == 5,
 		filters: make(map[string]bool), problem: true, began: time.Now(), connected: span.context(),
 	}
 	c.settled.L = &c.mu
@@ -126,6 +129,7 @@ func (h *Hook) connect(ctx context.Context, cl *mqtt.Client, conn *Conn, pk pack
 	if err != nil {
 		return c, err
 	}
+	c.shown = api.Shown{Since: c.who.Since, Ends: c.who.Ends, Login: c.who.Login}
 	if !c.who.Ends.IsZero() {
 		c.ends = time.AfterFunc(time.Until(c.who.Ends), func() { c.disconnect(packets.ErrMaxConnectTime) })
 	}
@@ -223,6 +227,8 @@ func (c *client) openSession(ctx context.Context, pk packets.Packet) error {
 		case strings.HasPrefix(sub.Filter, "presence/"):
 			// A session resumes with the state as it is now.
 			c.noteWatch(packets.Subscription{Filter: sub.Filter, Identifier: sub.Identifier})
+		case sub.Filter == c.signalFilter():
+			c.listen(packets.Subscription{Identifier: sub.Identifier, NoLocal: sub.NoLocal})
 		}
 	}
 	return nil
@@ -283,7 +289,7 @@ func (h *Hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	h.metrics.connect.Observe(time.Since(c.began).Seconds())
 	c.arrived = true
 	h.Arrived(c.who.ID, c.who.Name)
-	if h.registry.kickedSince(c.key(), c.began) {
+	if h.registry.kickedSince(c, c.began) {
 		c.disconnect(packets.ErrAdministrativeAction)
 		return
 	}

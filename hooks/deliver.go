@@ -166,6 +166,9 @@ func appendMessage(p []byte, e *postbox.Entry) []byte {
 // appendEvent appends the fields of what happened.
 func appendEvent(p []byte, e *postbox.Entry) []byte {
 	h := e.Event
+	if h.Change != nil {
+		return appendRoomEvent(p, h)
+	}
 	about := e.Type == postbox.EntryEdit || e.Type == postbox.EntryRetract
 	var buf [36]byte
 	if about {
@@ -180,6 +183,26 @@ func appendEvent(p []byte, e *postbox.Entry) []byte {
 		p = appendUser(p, "ref", `{"id":"`+h.Of.String()+`"}`)
 	}
 	return p
+}
+
+// appendRoomEvent appends what has happened to a room.
+func appendRoomEvent(p []byte, h *postbox.Event) []byte {
+	c := h.Change
+	p = appendUser(p, "room", string(h.Room))
+	p = appendUser(p, "from", string(h.From))
+	p = appendUser(p, "event", string(c.What))
+	if c.User != "" {
+		p = appendUser(p, "user", string(c.User))
+	}
+	if c.Role != "" {
+		p = appendUser(p, "role", string(c.Role))
+	}
+	if c.History != "" {
+		p = appendUser(p, "title", c.Title)
+		p = appendUser(p, "public", strconv.FormatBool(c.Public))
+		p = appendUser(p, "history", string(c.History))
+	}
+	return appendMoment(p, "sent-at", h.At)
 }
 
 func appendBetween(p []byte, from, to postbox.User, room postbox.Room, seq postbox.Seq) []byte {

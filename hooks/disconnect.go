@@ -62,10 +62,12 @@ func (h *Hook) Ended(conn *Conn) {
 	if c == nil {
 		return
 	}
+	c.stopDelivery()
+	c.mu.Lock()
 	if c.ends != nil {
 		c.ends.Stop()
 	}
-	c.stopDelivery()
+	c.mu.Unlock()
 	h.sweep(c)
 	ctx, cancel := h.within(endTimeout)
 	defer cancel()
@@ -74,6 +76,7 @@ func (h *Hook) Ended(conn *Conn) {
 	c.leaveGate(false)
 	h.registry.remove(c)
 	c.dropWatches()
+	c.endListening(nil)
 	if c.arrived {
 		h.Left(c.who.Name)
 	}
@@ -121,16 +124,26 @@ func (c *client) closeSession(ctx context.Context) {
 	}
 }
 
-// DisconnectUser ends a user's connections with a reason.
-func (h *Hook) DisconnectUser(user postbox.UserID, code packets.Code) {
-	for _, c := range h.registry.kick(deviceKey{user: user}) {
+// DisconnectUser ends a user's connections with a reason, but the one that has asked
+// for it under the name that api.Caller has; empty: none has.
+func (h *Hook) DisconnectUser(user postbox.UserID, code packets.Code, spare string) {
+	for _, c := range h.registry.kick(target{user: user}) {
+		if spare == "" || c.name != spare {
+			c.disconnect(code)
+		}
+	}
+}
+
+// DisconnectLogin ends the connections of one of a user's logins with a reason.
+func (h *Hook) DisconnectLogin(user postbox.UserID, login postbox.LoginID, code packets.Code) {
+	for _, c := range h.registry.kick(target{user: user, login: login}) {
 		c.disconnect(code)
 	}
 }
 
 // DisconnectDevice ends the connection of one of a user's devices with a reason.
 func (h *Hook) DisconnectDevice(user postbox.UserID, device string, code packets.Code) {
-	for _, c := range h.registry.kick(deviceKey{user: user, device: device}) {
+	for _, c := range h.registry.kick(target{user: user, device: device}) {
 		c.disconnect(code)
 	}
 }

@@ -24,6 +24,12 @@ type Identity struct {
 	// Ends is when the connection's right ends, with its token or certificate;
 	// zero: never.
 	Ends time.Time
+	// Renews is true where Ends is that of a token, whose place a newer one may take.
+	Renews bool
+	// Since is from when the right counts, by the database's clock; Login is the
+	// login that the token belongs to, zero: none.
+	Since time.Time
+	Login postbox.LoginID
 }
 
 // Credentials are what a client says of itself in its CONNECT, and what its
@@ -114,10 +120,10 @@ type Options struct {
 	Records  Records
 	Mail     Mail
 	Wills    Wills
-	// MayWrite decides whether a user may write to another: an error of
+	// MayWrite decides whether a user may write to another, or in a room: an error of
 	// docs/spec.md §9 says why not, postbox.ErrUnavailable (in the chain) that it
 	// cannot be told now.
-	MayWrite func(ctx context.Context, sender postbox.UserID, to postbox.User) error
+	MayWrite func(ctx context.Context, to postbox.RouteKey) error
 	// MayUse decides who publishes and subscribes to topics that are not
 	// postbox.Reserved, which Mochi serves: it is asked for each publish, will
 	// and filter, and for each delivery with the topic. It is called from many
@@ -133,6 +139,7 @@ type Options struct {
 	// Operations answers what is published to api/v1/…
 	Operations Operations
 	Sight      Sight
+	Signals    Signals
 	// MayAsk counts a request of a user against the rate, and reports whether
 	// there is room for it; nil: always.
 	MayAsk func(postbox.UserID) bool

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -225,6 +226,36 @@ func (h *Hook) tellPresence(ctx context.Context, user postbox.UserID, state post
 		}
 	}
 	return true
+}
+
+// Watched reports whether a device watches anybody.
+func (h *Hook) Watched() bool { return h.registry.watching() }
+
+// Watches reports whether a device of the user watches anybody.
+func (h *Hook) Watches(user postbox.UserID) bool {
+	return slices.ContainsFunc(h.registry.of(user), (*client).watchesAny)
+}
+
+// ShowEach tells those who watch a user how the user is for them from now on, as
+// far as state says.
+func (h *Hook) ShowEach(user postbox.User, state func(viewer postbox.UserID) (postbox.PresenceState, bool)) {
+	for viewer, clients := range h.registry.watchers(user) {
+		if s, ok := state(viewer); ok {
+			for _, c := range clients {
+				c.sendPresence(s, false)
+			}
+		}
+	}
+}
+
+// ShowAll tells a viewer's devices how the users are that they watch. It does not
+// wait until they have taken that.
+func (h *Hook) ShowAll(viewer postbox.UserID, states []postbox.PresenceState) {
+	for _, c := range h.registry.of(viewer) {
+		if c.watchesAny() {
+			c.reads.put(h, nil, func() { c.sendStates(states) }, c.give)
+		}
+	}
 }
 
 // Show tells a viewer's devices, those that watch the user, how the user is for

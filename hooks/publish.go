@@ -28,12 +28,15 @@ func (c *client) publish(pk packets.Packet) {
 		d = c.refused(pk, err)
 	case topic.Kind == postbox.KindAPI:
 		d, errand = c.request(pk, topic.Operation)
+	case topic.Kind == postbox.KindSignal:
+		d, errand = c.signal(pk, topic)
 	default:
 		d = c.draft(pk, topic)
 	}
 	if d.Origin == nil {
 		d.Origin = c
 	}
+	d.User = c.who.ID
 	c.hook.metrics.publishes[min(pk.FixedHeader.Qos, 2)].Inc()
 	if pk.FixedHeader.Qos > 0 {
 		d.Publish.PacketID, d.Publish.QoS = pk.PacketID, pk.FixedHeader.Qos
@@ -64,7 +67,7 @@ func (c *client) publish(pk packets.Packet) {
 func (c *client) draft(pk packets.Packet, topic postbox.Topic) *inbox.Draft {
 	p := pk.Properties
 	m := &postbox.Message{
-		ID: newMessageID(), Sender: c.who.ID, From: c.who.Name, To: topic.User,
+		ID: newMessageID(), Sender: c.who.ID, From: c.who.Name, To: topic.User, Room: topic.Room,
 		ContentType: p.ContentType, Key: topic.Key, Device: c.device, Body: pk.Payload,
 	}
 	for _, u := range p.User {
@@ -87,7 +90,7 @@ func (c *client) draft(pk packets.Packet, topic postbox.Topic) *inbox.Draft {
 	d := &inbox.Draft{To: topic.User, Topic: pk.TopicName}
 	d.Publish.Message = m
 	d.Publish.Expiry = p.MessageExpiryInterval
-	d.Publish.Digest = postbox.DigestOf("inbox/"+string(topic.User), m.ContentType, m.Ref, p.MessageExpiryInterval, m.Body)
+	d.Publish.Digest = postbox.DigestOf(m.Destination(), m.ContentType, m.Ref, p.MessageExpiryInterval, m.Body)
 	return d
 }
 
@@ -168,13 +171,10 @@ func (c *client) give(d *inbox.Draft) {
 	}
 }
 
-// parseTopic parses a topic that a client may publish to: an inbox, or a request.
+// parseTopic parses a topic that a client may publish to.
 func (h *Hook) parseTopic(name string) (postbox.Topic, error) {
 	topic, err := postbox.ParseTopic(name)
-	switch {
-	case err == nil && topic.Kind != postbox.KindInbox && topic.Kind != postbox.KindAPI:
-		err = errNotStored(name)
-	case err != nil && h.o.MayUse != nil && !postbox.Reserved(name):
+	if err != nil && h.o.MayUse != nil && !postbox.Reserved(name) {
 		err = postbox.Errorf(postbox.CodeForbidden, "you may not publish to %.80q", name)
 	}
 	return topic, err
@@ -187,8 +187,4 @@ func newMessageID() postbox.MessageID {
 		panic("no randomness: " + err.Error())
 	}
 	return postbox.MessageID(id)
-}
-
-func errNotStored(topic string) error {
-	return postbox.Errorf(postbox.CodeInvalid, "nothing can be published to %.80q yet: publish to inbox/{user} or api/v1/{operation}", topic)
 }

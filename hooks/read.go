@@ -82,7 +82,7 @@ func (c *client) release(packetID uint16) {
 	if !c.sent.close(packetID) && !c.afford(costPacket) {
 		return
 	}
-	d := &inbox.Draft{Action: inbox.Release, Origin: c, Device: c.session.Device}
+	d := &inbox.Draft{Action: inbox.Release, Origin: c, User: c.who.ID, Device: c.session.Device}
 	d.Publish.PacketID, d.Publish.QoS = packetID, 2
 	c.submit(d, nil)
 }

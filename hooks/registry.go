@@ -15,13 +15,25 @@ type registry struct {
 	mu      sync.Mutex // guards the fields below
 	devices map[deviceKey]*slot
 	users   map[postbox.UserID]map[*client]struct{}
-	kicked  map[deviceKey]time.Time         // with an empty device: all of the user's
+	kicked  map[target]time.Time
 	watched map[string]map[*client]struct{} // by presence filter
 }
 
 type deviceKey struct {
 	user   postbox.UserID
 	device string
+}
+
+// target is whose connections are to end: all of a user's, or only one device's, or
+// those of one login.
+type target struct {
+	user   postbox.UserID
+	device string
+	login  postbox.LoginID
+}
+
+func (t target) means(c *client) bool {
+	return (t.device == "" || t.device == c.device) && (t.login == 0 || c.belongsTo(t.login))
 }
 
 // slot is a device's place: one CONNECT at a time holds its gate.
@@ -34,7 +46,7 @@ type slot struct {
 func (r *registry) init() {
 	r.devices = make(map[deviceKey]*slot)
 	r.users = make(map[postbox.UserID]map[*client]struct{})
-	r.kicked = make(map[deviceKey]time.Time)
+	r.kicked = make(map[target]time.Time)
 	r.watched = make(map[string]map[*client]struct{})
 }
 
@@ -102,9 +114,8 @@ func (r *registry) vacate(c *client) {
 	}
 }
 
-// kick lists a user's clients, or one device's if it is not empty, and lets those
-// find out that are connecting.
-func (r *registry) kick(k deviceKey) []*client {
+// kick lists the clients of a target, and lets those find out that are connecting.
+func (r *registry) kick(k target) []*client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -116,18 +127,20 @@ func (r *registry) kick(k deviceKey) []*client {
 	r.kicked[k] = now
 	var all []*client
 	for c := range r.users[k.user] {
-		if k.device == "" || c.key() == k {
+		if k.means(c) {
 			all = append(all, c)
 		}
 	}
 	return all
 }
 
-// kickedSince reports whether a device was told to go since a moment.
-func (r *registry) kickedSince(k deviceKey, since time.Time) bool {
+// kickedSince reports whether a client was told to go since a moment.
+func (r *registry) kickedSince(c *client, since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.kicked[k].After(since) || r.kicked[deviceKey{user: k.user}].After(since)
+	user := c.who.ID
+	return r.kicked[target{user: user}].After(since) || r.kicked[target{user: user, device: c.device}].After(since) ||
+		c.who.Login != 0 && r.kicked[target{user: user, login: c.who.Login}].After(since)
 }
 
 // remove takes a client whose connection has ended off its user's list.

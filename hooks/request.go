@@ -70,9 +70,6 @@ func (c *client) request(pk packets.Packet, operation string) (*inbox.Draft, fun
 		}
 		d := &inbox.Draft{To: send.To.User, Topic: pk.TopicName, Origin: &sending{client: c, request: r}}
 		d.Publish = *send.Publish
-		if send.To.Kind != postbox.KindInbox {
-			d.Refusal = postbox.Errorf(postbox.CodeNotFound, "there is no room %s", send.To.Room)
-		}
 		return d, nil
 	}
 	if !c.hook.o.Operations.Reads(operation) {
@@ -132,8 +129,12 @@ func (r *request) caller() api.Caller {
 	if c.maxSize > 0 {
 		size = min(size, c.maxSize)
 	}
+	c.mu.Lock()
+	shown := c.shown
+	c.mu.Unlock()
 	return api.Caller{
 		ID: c.who.ID, Name: c.who.Name, Device: c.device, Admin: c.who.Admin, Edge: api.EdgeMQTT,
+		Address: c.conn.host(), Shown: shown, Connection: c.name, Renewed: c.renewed,
 		MaxReply: max(1, size-len(r.topic)-len(r.correlation)-replyOverhead), RequestID: r.id,
 	}
 }

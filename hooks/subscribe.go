@@ -118,6 +118,8 @@ func (c *client) subscribe(ctx context.Context, sub packets.Subscription, f post
 		}
 	case postbox.KindPresence:
 		c.noteWatch(sub)
+	case postbox.KindSignal:
+		c.listen(sub)
 	}
 	if c.session.Device == 0 {
 		return nil
@@ -271,6 +273,9 @@ func (h *Hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 		delete(c.filters, f.Filter)
 		if strings.HasPrefix(f.Filter, "presence/") {
 			c.dropWatch(f.Filter)
+		}
+		if f.Filter == c.signalFilter() {
+			c.endListening(nil)
 		}
 		if f.Filter != c.inboxFilter() {
 			continue

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -94,12 +95,33 @@ func (c *client) sendPresent(names []postbox.User) {
 		return
 	}
 	for _, p := range visible {
-		for !c.conn.Ready() && !c.conn.Closed() && ctx.Err() == nil {
-			c.wait(readyPause) // it reads more slowly than it is shown
-		}
+		c.awaitReady(ctx)
 		p.Online = h.Online(p.User)
 		c.sendPresence(p, true)
 	}
+}
+
+// awaitReady waits for a device that reads more slowly than it is shown.
+func (c *client) awaitReady(ctx context.Context) {
+	for !c.conn.Ready() && !c.conn.Closed() && ctx.Err() == nil {
+		c.wait(readyPause)
+	}
+}
+
+// sendStates sends the states of those that the client watches.
+func (c *client) sendStates(states []postbox.PresenceState) {
+	ctx, cancel := c.hook.within(presenceTimeout)
+	defer cancel()
+	for _, p := range states {
+		c.awaitReady(ctx)
+		c.sendPresence(p, false)
+	}
+}
+
+func (c *client) watchesAny() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.watches) > 0
 }
 
 // sendPresence writes a user's state to one device, if it watches it, at QoS 0: a
@@ -144,6 +166,20 @@ func (r *registry) watchers(of postbox.User) map[postbox.UserID][]*client {
 		}
 	}
 	return found
+}
+
+// watching reports whether there is any watcher.
+func (r *registry) watching() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.watched) > 0
+}
+
+// of lists a user's clients.
+func (r *registry) of(user postbox.UserID) []*client {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.users[user]))
 }
 
 // watch lists a client under a presence filter, until unwatch or its end.

@@ -34,8 +34,9 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 		return nil
 	}
 	topic, err := c.hook.parseTopic(offered.WillTopic)
-	if err == nil && topic.Kind != postbox.KindInbox {
-		err = errNotStored(offered.WillTopic) // nobody is there any more to hear the reply
+	if err == nil && topic.Kind != postbox.KindInbox && topic.Kind != postbox.KindRoom {
+		// Nobody is there any more to hear a reply.
+		err = postbox.Errorf(postbox.CodeInvalid, "a will cannot go to %.80q: give it the topic inbox/{user} or room/{room}", offered.WillTopic)
 	}
 	if err != nil {
 		return err
@@ -45,7 +46,8 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 	if d.Refusal != nil {
 		return d.Refusal
 	}
-	err = c.hook.patiently(ctx, func() error { return c.hook.o.MayWrite(ctx, c.who.ID, d.To) })
+	to := postbox.RouteKey{Sender: c.who.ID, To: topic.User, Room: topic.Room}
+	err = c.hook.patiently(ctx, func() error { return c.hook.o.MayWrite(ctx, to) })
 	if err != nil {
 		return err
 	}
@@ -56,22 +58,22 @@ func (c *client) readWill(ctx context.Context, offered *packets.ConnectParams) e
 	c.will = &store.Will{
 		ID: m.ID, User: m.Sender, From: m.From, ClientID: m.Device,
 		Delay: time.Duration(p.WillDelayInterval) * time.Second,
-		To:    m.To, Key: m.Key, ContentType: m.ContentType, Ref: m.Ref, Expiry: d.Publish.Expiry, Body: m.Body,
+		To:    m.To, Room: m.Room, Key: m.Key, ContentType: m.ContentType, Ref: m.Ref, Expiry: d.Publish.Expiry, Body: m.Body,
 	}
 	return nil
 }
 
 // draftOfWill makes the draft of the message that a will becomes.
 func draftOfWill(w store.Will) *inbox.Draft {
-	d := &inbox.Draft{To: w.To}
+	d := &inbox.Draft{To: w.To, User: w.User}
 	d.Publish = postbox.Publish{
 		Message: &postbox.Message{
-			ID: w.ID, Sender: w.User, From: w.From, To: w.To, ContentType: w.ContentType,
+			ID: w.ID, Sender: w.User, From: w.From, To: w.To, Room: w.Room, ContentType: w.ContentType,
 			Ref: w.Ref, Key: w.Key, Device: w.ClientID, Body: w.Body,
 		},
 		Expiry: w.Expiry, Will: true,
-		Digest: postbox.DigestOf("inbox/"+string(w.To), w.ContentType, w.Ref, w.Expiry, w.Body),
 	}
+	d.Publish.Digest = postbox.DigestOf(d.Publish.Message.Destination(), w.ContentType, w.Ref, w.Expiry, w.Body)
 	return d
 }
 
@@ -93,7 +95,7 @@ func (c *client) leaveWill(ctx context.Context) {
 	w, life := c.takeWill()
 	switch {
 	case w == nil:
-	case min(w.Delay, life) == 0 && !c.hook.registry.kickedSince(c.key(), c.began):
+	case min(w.Delay, life) == 0 && !c.hook.registry.kickedSince(c, c.began):
 		c.hook.sendWill(*w)
 	default:
 		c.hook.noteWill(ctx, willNote{id: w.ID, due: time.Now().Add(min(w.Delay, life))})

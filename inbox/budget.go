@@ -11,7 +11,7 @@ import (
 // that do not have them yet: tails of mailboxes and pages read ahead. Above it
 // devices that are not up to date are served from the database, in portions
 // that they take at once.
-const heldBudget = 8 << 20
+const heldBudget = 4 << 20
 
 // lookEvery is how long a device may stand still before nothing is kept in
 // memory for it any more, when the budget runs short.

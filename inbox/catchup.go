@@ -21,6 +21,7 @@ type ahead struct {
 	bytes   int              // of the page, counted in the hub's budget
 	limit   int              // entries of the next page
 	reading bool             // a goroutine reads
+	stale   bool             // what it reads just now is not wanted any more
 	reach   postbox.InboxSeq // what is being read goes up to here
 	dry     bool             // there was nothing behind the page
 	stood   postbox.InboxSeq // next at the last look for devices that stand still
@@ -106,7 +107,8 @@ func (s *Subscription) accept(after, upTo postbox.InboxSeq, entries []*postbox.E
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	a := &s.ahead
-	if s.closed || s.tip() != after {
+	stale := a.stale
+	if a.stale = false; stale || s.closed || s.tip() != after {
 		return
 	}
 	a.dry = len(entries) == 0

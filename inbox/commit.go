@@ -10,16 +10,8 @@ import (
 
 // commit stores what a group asks for and leaves the outcome in its drafts. It
 // returns an error only when the lane must end.
-func (l *Lane) commit(ctx context.Context, group []*Draft) error {
-	// Nothing in a group makes the look-up of its routes fail for good: any
-	// error is one of the database, and waits.
-	resolve := func() error {
-		if err := l.routes.resolve(ctx, group); err != nil && ctx.Err() == nil {
-			return errors.Join(postbox.ErrUnavailable, err)
-		}
-		return ctx.Err()
-	}
-	if err := l.retry(ctx, resolve); err != nil {
+func (l *committer) commit(ctx context.Context, group []*Draft) error {
+	if err := l.resolve(ctx, group); err != nil {
 		return err
 	}
 	for len(group) > 0 {
@@ -39,12 +31,41 @@ func (l *Lane) commit(ctx context.Context, group []*Draft) error {
 	return nil
 }
 
+// resolve looks up where the messages of a group go. Nothing in a group makes
+// that fail for good: any error is one of the database, and waits.
+func (l *committer) resolve(ctx context.Context, group []*Draft) error {
+	return l.retry(ctx, func() error { return unlessEnded(ctx, l.routes.resolve(ctx, group)) })
+}
+
+// unlessEnded makes an error one of the database, unless ctx has ended.
+func unlessEnded(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil {
+		return errors.Join(postbox.ErrUnavailable, err)
+	}
+	return ctx.Err()
+}
+
 // amend stores a change, between what was submitted before and after it.
-func (l *Lane) amend(ctx context.Context, d *Draft) error {
+func (l *committer) amend(ctx context.Context, d *Draft) error {
 	if d.Refusal != nil {
 		return nil
 	}
-	err := l.retry(ctx, func() error { return l.o.Appender.Change(ctx, d.Change) })
+	var err error
+	for {
+		if d.Change.Room != nil {
+			if err := l.retry(ctx, func() error { return unlessEnded(ctx, l.o.Router.Decide(ctx, d.Change)) }); err != nil {
+				return err
+			}
+			if d.Change.Refusal != nil || d.Change.Room.Nothing {
+				d.Refusal = d.Change.Refusal
+				return nil
+			}
+		}
+		err = l.retry(ctx, func() error { return l.appender.Change(ctx, d.Change) })
+		if !errors.Is(err, postbox.ErrStaleRoute) {
+			break
+		}
+	}
 	switch {
 	case errors.Is(err, ErrFenced) || ctx.Err() != nil:
 		return err
@@ -62,19 +83,21 @@ func (l *Lane) amend(ctx context.Context, d *Draft) error {
 // store appends a group. A group that cannot be stored as a whole, although
 // the database is there, is split in two and each half stored in its turn,
 // before anything newer: so one bad draft refuses only its sender.
-func (l *Lane) store(ctx context.Context, group []*Draft) error {
+func (l *committer) store(ctx context.Context, group []*Draft) error {
 	b := batchOf(group)
 	if len(b.Publishes)+len(b.Opened)+len(b.Closed) == 0 {
 		adopt(group)
 		return nil
 	}
-	err := l.retry(ctx, func() error { return l.o.Appender.Append(ctx, b) })
+	err := l.retry(ctx, func() error { return l.appender.Append(ctx, b) })
 	switch {
 	case err == nil:
 		adopt(group)
 		return nil
 	case errors.Is(err, ErrFenced) || ctx.Err() != nil:
 		return err
+	case errors.Is(err, postbox.ErrStaleRoute):
+		return l.reroute(ctx, group)
 	case len(group) == 1:
 		l.o.Logger.Error("draft refused by the database", "error", err)
 		group[0].refuse(err)
@@ -87,13 +110,42 @@ func (l *Lane) store(ctx context.Context, group []*Draft) error {
 	return l.store(ctx, group[half:])
 }
 
+// reroute stores a group again, of which nothing was stored because rooms have
+// changed since it was looked up who is in them. Who may not write there any more
+// is refused.
+func (l *committer) reroute(ctx context.Context, group []*Draft) error {
+	for _, d := range group {
+		if p := &d.Publish; p.Stale {
+			l.routes.forget(p.Message.Room)
+			p.Stale, p.Message.Conversation, p.Recipients, p.Members = false, 0, nil, 0
+		}
+	}
+	if err := l.resolve(ctx, group); err != nil {
+		return err
+	}
+	// What used the key of a draft that is refused now is on its own.
+	for _, d := range group {
+		if e := d.Earlier; e != nil && e.Refusal != nil && e.Publish.Digest != d.Publish.Digest {
+			d.Earlier = nil
+		}
+	}
+	if err := l.resolve(ctx, group); err != nil {
+		return err
+	}
+	n := findRepeats(group)
+	if err := l.store(ctx, group[:n]); err != nil || n == len(group) {
+		return err
+	}
+	return l.store(ctx, group[n:])
+}
+
 // sayAgain is how often the log repeats that the database is still away.
 const sayAgain = 30 * time.Second
 
 // retry calls f until the database is there. Its pauses grow to one second. The
 // log says when the database goes, for what reason, when that changes, and when
 // it is back.
-func (l *Lane) retry(ctx context.Context, f func() error) error {
+func (l *committer) retry(ctx context.Context, f func() error) error {
 	l.ask()
 	pause := 20 * time.Millisecond
 	said, saidAt := "", time.Time{}

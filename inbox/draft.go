@@ -49,7 +49,8 @@ type Watcher interface {
 type Draft struct {
 	Action  Action
 	Origin  Origin
-	To      postbox.User // destination, resolved by the lane
+	User    postbox.UserID // whose it is: what a user submits keeps its order
+	To      postbox.User   // destination, resolved by the lane
 	Publish postbox.Publish
 	Device  postbox.DeviceID // with a session, for QoS 2; else zero
 	Topic   string           // as published, for the error envelope

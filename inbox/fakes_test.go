@@ -53,6 +53,7 @@ type database struct {
 	seqs   map[postbox.ConversationID]postbox.Seq
 	keys   map[string]postbox.Stored
 	routes map[postbox.RouteKey]int // how often asked for
+	rooms  map[postbox.Room]*postbox.Members
 
 	batches [][]string // bodies of each committed batch
 	opened  []postbox.OpenPublish
@@ -167,6 +168,14 @@ func (d *database) Routes(_ context.Context, keys []postbox.RouteKey) ([]postbox
 	routes := make([]postbox.Route, len(keys))
 	for i, k := range keys {
 		d.routes[k]++
+		if m := d.rooms[k.Room]; m != nil {
+			if !slices.Contains(m.Users, k.Sender) {
+				routes[i].Refusal = postbox.Errorf(postbox.CodeNotFound, "there is no room %s", k.Room)
+				continue
+			}
+			routes[i] = postbox.Route{Conversation: 1000, Room: m}
+			continue
+		}
 		to, ok := userIDs[k.To]
 		if !ok {
 			routes[i].Refusal = postbox.Errorf(postbox.CodeNotFound, "there is no user %s", k.To)
@@ -178,6 +187,12 @@ func (d *database) Routes(_ context.Context, keys []postbox.RouteKey) ([]postbox
 		}
 	}
 	return routes, nil
+}
+
+// Decide implements Router. It refuses all changes of rooms.
+func (d *database) Decide(_ context.Context, c *postbox.Change) error {
+	c.Refusal = postbox.Errorf(postbox.CodeNotFound, "there is no room %s", c.Event.Room)
+	return nil
 }
 
 // Head implements Reader.

@@ -40,6 +40,9 @@ type Hub struct {
 	cancel  context.CancelFunc
 	work    crew
 	metrics hubMetrics
+	// Receipts hears what has come to devices; nil: nobody does. It is set before
+	// the first Subscribe.
+	Receipts *Receipts
 
 	mu    sync.RWMutex // guards boxes; taken before a mailbox's lock
 	boxes map[postbox.UserID]*mailbox
@@ -172,24 +175,86 @@ func (h *Hub) detach(s *Subscription) {
 }
 
 // deliver hands the new entries of a group to the mailboxes that are there.
-// Each is woken once, after all of its entries are in.
+// Each is woken once, after all of its entries are in. The lock is held while
+// mailboxes are looked up, those of one draft at a time, and not while entries
+// are made and handed on; for who is not connected nothing is made.
 func (h *Hub) deliver(group []*Draft, posts []post) []post {
+	posts = posts[:0]
+	for _, d := range group {
+		if d.Refusal == nil && !d.Duplicate && (d.Action == Append || d.Action == Amend) {
+			posts = h.postsOf(d, posts)
+		}
+	}
+	touched := 0
+	for i := range posts {
+		if posts[i].box.add(posts[i].entry()) {
+			posts[touched].box = posts[i].box
+			touched++
+		}
+	}
+	for _, p := range posts[:touched] {
+		p.box.wake()
+	}
+	return posts
+}
+
+// postsOf lists the new entries of a draft for those who are connected, each
+// inbox's in order.
+func (h *Hub) postsOf(d *Draft, posts []post) []post {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	if len(h.boxes) == 0 {
 		return posts
 	}
-	posts = postsOf(group, posts)
-	var touched []*mailbox
-	for _, p := range posts {
-		if box := h.boxes[p.user]; box != nil && box.add(p.entry) {
-			touched = append(touched, box)
+	users, numbers := d.Publish.Recipients, d.Publish.InboxSeqs
+	if d.Action == Amend {
+		users, numbers = d.Change.Recipients, d.Change.InboxSeqs
+	} else if box := h.boxes[d.Publish.Message.Sender]; box != nil {
+		posts = append(posts, post{d, box, d.Publish.InboxSeq})
+	}
+	for i, u := range users {
+		if box := h.boxes[u]; box != nil {
+			posts = append(posts, post{d, box, numbers[i]})
 		}
 	}
-	for _, box := range touched {
-		box.wake()
-	}
 	return posts
+}
+
+// Reread forgets what it holds of entries, so that devices which have not been
+// sent them yet get what the database then has: after something was erased. What
+// is being committed meanwhile stays.
+func (h *Hub) Reread() {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, box := range h.boxes {
+		box.mu.Lock()
+		box.dropTail(len(box.tail))
+		for _, s := range box.subs {
+			s.dropPage()
+			s.ahead.stale = s.ahead.reading
+			s.pump()
+		}
+		box.mu.Unlock()
+	}
+}
+
+// Look has the end of the inbox of these users, without any of everybody, looked up
+// in the database if they are connected, within about a second: entries were stored there that no lane knows of.
+// It does not wait for it.
+func (h *Hub) Look(users ...postbox.UserID) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, user := range users {
+		if box := h.boxes[user]; box != nil {
+			box.doubt()
+		}
+	}
+	if len(users) > 0 {
+		return
+	}
+	for _, box := range h.boxes {
+		box.doubt()
+	}
 }
 
 // FlushCursors saves all progress now.

@@ -30,7 +30,13 @@ var ErrFenced = postbox.Errorf(postbox.CodeUnavailable, "another server has take
 // others push. At the limit it blocks all of them.
 const (
 	maxBatch      = 1024
-	maxBatchBytes = 2 << 20
+	maxBatchBytes = 1 << 20
+	// maxRows bounds the inbox entries of one transaction. Beside one that has more
+	// direct messages would wait for longer than they are used to; with half as many
+	// a room waits twice as long for the disk.
+	maxRows = 2048
+	// smallRoom is up to how many members a room is like a direct conversation.
+	smallRoom     = 32
 	limitBytes    = 24 << 20
 	highMarkBytes = 8 << 20
 	lowMarkBytes  = 4 << 20
@@ -41,12 +47,15 @@ const (
 // away.
 const slow = 5 * time.Second
 
-// LaneOptions are what a lane works with; all are required but Fenced.
+// LaneOptions are what a lane works with; all are required but Crowd and Fenced.
 type LaneOptions struct {
 	Appender Appender
-	Router   Router
-	Hub      *Hub
-	Logger   *slog.Logger
+	// Crowd commits what goes to many inboxes, beside Appender. Nil: Appender does,
+	// which then has calls from two goroutines.
+	Crowd  Appender
+	Router Router
+	Hub    *Hub
+	Logger *slog.Logger
 	// Fenced is called, once, when another server has taken over: this one
 	// must stop.
 	Fenced func()
@@ -61,18 +70,33 @@ type LaneOptions struct {
 type Lane struct {
 	o       LaneOptions
 	routes  routes
-	wake    chan struct{}
-	groups  chan []*Draft
+	commits [2]committer // of what goes to few inboxes, and of what goes to many
 	done    chan struct{}
 	metrics laneMetrics
 
-	mu       sync.Mutex // guards the fields below
-	space    sync.Cond
-	queue    []*Draft
-	bytes    int
-	held     map[Origin]int // bytes of each connection in the queue
-	full     bool
-	closed   bool
+	mu      sync.Mutex // guards the fields below
+	space   sync.Cond
+	queue   []*Draft
+	crowded []*Draft               // to rooms that are not small, and what waits behind those
+	behind  map[postbox.UserID]int // drafts of crowded that are not settled
+	ahead   map[postbox.UserID]int // the same of queue
+	bytes   int
+	held    map[Origin]int // bytes of each connection in the queue
+	full    bool
+	closed  bool
+}
+
+// committer is one of the two ways through a lane, each with a database connection
+// and a settle loop of its own: a room of a thousand does not hold up direct
+// messages.
+type committer struct {
+	*Lane
+	appender Appender
+	crowd    bool
+	wake     chan struct{}
+	groups   chan []*Draft // committed, to be settled
+
+	// Guarded by the lane's mu.
 	asked    time.Time // when what the database has not answered was first asked; zero: nothing is
 	away     bool      // it has failed to answer since then
 	answered time.Time // when it answered last
@@ -81,19 +105,41 @@ type Lane struct {
 // NewLane makes a lane; Start runs it.
 func NewLane(o LaneOptions) *Lane {
 	l := &Lane{
-		o: o, wake: make(chan struct{}, 1), groups: make(chan []*Draft, 1), done: make(chan struct{}),
+		o: o, done: make(chan struct{}),
 		routes: newRoutes(o.Router), held: make(map[Origin]int), metrics: newLaneMetrics(),
+		behind: make(map[postbox.UserID]int), ahead: make(map[postbox.UserID]int),
+	}
+	if o.Crowd == nil {
+		o.Crowd = o.Appender
+	}
+	for i, appender := range []Appender{o.Appender, o.Crowd} {
+		l.commits[i] = committer{Lane: l, appender: appender, crowd: i == 1, wake: make(chan struct{}, 1), groups: make(chan []*Draft, 1)}
 	}
 	l.space.L = &l.mu
 	return l
 }
 
-// Start runs the lane's two goroutines: one commits, one settles and delivers
-// what was committed, while the next group is already being committed. They
-// end after Shutdown, or at once when ctx ends.
+// Start runs the lane's goroutines: two commit, and for each of them another settles
+// and delivers what was committed, while the next group is already being
+// committed. They end after Shutdown, or at once when ctx ends.
 func (l *Lane) Start(ctx context.Context) {
-	go l.commitLoop(ctx)
-	go l.settleLoop()
+	var loops sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	for i := range l.commits {
+		c := &l.commits[i]
+		loops.Go(func() {
+			defer close(c.groups)
+			if c.loop(ctx) != nil {
+				cancel() // the other may wait for what will not be committed
+			}
+		})
+		loops.Go(c.settleLoop)
+	}
+	go func() {
+		defer close(l.done)
+		loops.Wait()
+		cancel()
+	}()
 }
 
 // Shutdown takes no more drafts, commits and settles what waits, and returns
@@ -119,23 +165,28 @@ func (l *Lane) Refuse() {
 
 // Flush waits until everything that was submitted before is settled.
 func (l *Lane) Flush(ctx context.Context) error {
-	m := marker{done: make(chan struct{})}
+	m, n := marker{done: make(chan struct{})}, marker{done: make(chan struct{})}
 	l.mu.Lock()
 	closed := l.closed
 	if !closed { // whatever the bound says: it must not wait for room
 		l.queue = append(l.queue, &Draft{Action: Release, Origin: m})
+		l.crowded = append(l.crowded, &Draft{Action: Release, Origin: n})
+		l.ahead[0]++
+		l.behind[0]++
 	}
 	l.mu.Unlock()
 	if closed {
 		return nil // Shutdown flushes
 	}
 	l.poke()
-	select {
-	case <-m.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, m := range []marker{m, n} {
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }
 
 // marker is the origin of a draft that asks for nothing and is only waited for.
@@ -172,11 +223,11 @@ func (l *Lane) submit(ctx context.Context, d *Draft) error {
 		l.mu.Unlock()
 		return ctx.Err()
 	}
-	l.queue = append(l.queue, d)
+	l.put(d)
 	l.bytes += d.size()
 	l.held[d.Origin] += d.size()
 	l.full = l.full || l.bytes > highMarkBytes
-	first := len(l.queue) == 1
+	first := len(l.queue) == 1 || len(l.crowded) == 1
 	l.mu.Unlock()
 	if first {
 		l.poke()
@@ -195,51 +246,118 @@ func (l *Lane) fits(d *Draft) bool {
 
 // AwaySince tells since when the database has not answered this lane; zero
 // means that it does, or was not asked.
-func (l *Lane) AwaySince() time.Time {
+func (l *Lane) AwaySince() (since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.away || !l.asked.IsZero() && time.Since(l.asked) > slow {
-		return l.asked
+	for i := range l.commits {
+		c := &l.commits[i]
+		silent := c.away || !c.asked.IsZero() && time.Since(c.asked) > slow
+		if silent && (since.IsZero() || c.asked.Before(since)) {
+			since = c.asked
+		}
 	}
-	return time.Time{}
+	return since
 }
 
 // Answered tells when the database last answered this lane.
-func (l *Lane) Answered() time.Time {
+func (l *Lane) Answered() (last time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.answered
+	for i := range l.commits {
+		if at := l.commits[i].answered; at.After(last) {
+			last = at
+		}
+	}
+	return last
 }
 
 // Forget drops what is remembered of a user's routes, after something changed
 // who may write to whom.
 func (l *Lane) Forget() { l.routes.clear() }
 
+// poke wakes both commit loops.
 func (l *Lane) poke() {
+	for i := range l.commits {
+		l.commits[i].poke()
+	}
+}
+
+func (c *committer) poke() {
 	select {
-	case l.wake <- struct{}{}:
+	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take returns the next group in order of arrival, and whether the lane is to
-// end: closed and empty.
-func (l *Lane) take() (group []*Draft, end bool) {
+// put queues d. What goes to many inboxes has a queue of its own, and what its user
+// submits behind it goes there, too, until it is settled: each user's order stays
+// what it was, and nobody else waits for it.
+func (l *Lane) put(d *Draft) {
+	if l.behind[d.User] == 0 && !l.crowds(d) {
+		l.queue = append(l.queue, d)
+		l.ahead[d.User]++
+		return
+	}
+	l.crowded = append(l.crowded, d)
+	l.behind[d.User]++
+}
+
+// crowds reports whether d goes to many inboxes, or may.
+func (l *Lane) crowds(d *Draft) bool {
+	if d.Action == Amend {
+		return d.Change.Room != nil
+	}
+	if !d.appends() || d.Publish.Message.Room == "" {
+		return false
+	}
+	n, known := l.routes.size(d.Publish.Message.Room)
+	return !known || n > smallRoom
+}
+
+// rows is about how many inbox entries d makes.
+func (l *Lane) rows(d *Draft) int {
+	switch {
+	case d.Action == Amend && d.Change.Room != nil:
+		return maxRows
+	case !d.appends():
+		return 0
+	case d.Publish.Message.Room == "":
+		return 2
+	}
+	if n, known := l.routes.size(d.Publish.Message.Room); known {
+		return n
+	}
+	return maxRows
+}
+
+// take returns the next group of the loop's queue, in order of arrival, and whether
+// the loop is to end: closed and empty. Of what goes to many inboxes it takes
+// nothing that has something of the same user ahead of it in the other queue.
+func (c *committer) take() (group []*Draft, end bool) {
+	l := c.Lane
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, size := 0, 0
-	for n < len(l.queue) && n < maxBatch && (n == 0 || size < maxBatchBytes) {
-		size += l.queue[n].size()
+	from := &l.queue
+	if c.crowd {
+		from = &l.crowded
+	}
+	n, size, rows := 0, 0, 0
+	for n < len(*from) && n < maxBatch && size < maxBatchBytes {
+		d := (*from)[n]
+		if rows += l.rows(d); n > 0 && rows > maxRows || c.crowd && l.ahead[d.User] > 0 {
+			break
+		}
+		size += d.size()
 		n++
 	}
 	if n == 0 {
-		return nil, l.closed
+		return nil, l.closed && len(*from) == 0
 	}
-	group = l.queue[:n:n]
-	if n == len(l.queue) {
-		l.queue = nil
+	group = (*from)[:n:n]
+	if n == len(*from) {
+		*from = nil
 	} else {
-		l.queue = l.queue[n:]
+		*from = (*from)[n:]
 	}
 	l.bytes = max(0, l.bytes-size)
 	for _, d := range group {
@@ -254,19 +372,21 @@ func (l *Lane) take() (group []*Draft, end bool) {
 	return group, false
 }
 
-func (l *Lane) commitLoop(ctx context.Context) {
-	defer close(l.groups)
+// loop commits group after group and hands them on. It returns an error when it
+// ends with something left.
+func (c *committer) loop(ctx context.Context) error {
+	l := c.Lane
 	defer l.Refuse()
 	for {
-		group, end := l.take()
+		group, end := c.take()
 		switch {
 		case end:
-			return
+			return nil
 		case group == nil:
 			select {
-			case <-l.wake:
+			case <-c.wake:
 			case <-ctx.Done():
-				return
+				return ctx.Err()
 			}
 			continue
 		}
@@ -276,38 +396,58 @@ func (l *Lane) commitLoop(ctx context.Context) {
 				d.Watch.Taken(began, len(group))
 			}
 		}
-		if err := l.commit(ctx, group); err != nil {
-			return
+		if err := c.commit(ctx, group); err != nil {
+			return err
 		}
 		l.committed(group, began)
-		l.groups <- group
+		c.groups <- group // from now on it belongs to the settle loop
+	}
+}
+
+// settled notes that drafts of these users are: what they submit now comes behind,
+// whichever loop commits it.
+func (c *committer) settled(users []postbox.UserID) {
+	l := c.Lane
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	count := l.ahead
+	if c.crowd {
+		count = l.behind
+	}
+	for _, u := range users {
+		if count[u]--; count[u] <= 0 {
+			delete(count, u)
+		}
+	}
+	if !c.crowd && len(l.crowded) > 0 {
+		l.commits[1].poke()
 	}
 }
 
 // ask notes that the database is asked for something.
-func (l *Lane) ask() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.asked = time.Now()
+func (c *committer) ask() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = time.Now()
 }
 
 // missed notes that it did not answer, and tells for how long it has not.
-func (l *Lane) missed() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.away = true
-	return time.Since(l.asked)
+func (c *committer) missed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.away = true
+	return time.Since(c.asked)
 }
 
 // heard notes that it has answered, and tells for how long it had not if it was
 // away.
-func (l *Lane) heard() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *committer) heard() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var took time.Duration
-	if l.away {
-		took = time.Since(l.asked)
+	if c.away {
+		took = time.Since(c.asked)
 	}
-	l.asked, l.away, l.answered = time.Time{}, false, time.Now()
+	c.asked, c.away, c.answered = time.Time{}, false, time.Now()
 	return took
 }

@@ -39,6 +39,7 @@ type mailbox struct {
 	early    map[postbox.InboxSeq]*postbox.Entry
 	highest  postbox.InboxSeq // of all that came too early, also of those that early had no room for
 	checking bool             // a goroutine waits to see whether early stays
+	doubted  bool             // there may be entries above head that nobody brings
 	woken    bool             // on the list of mailboxes to wake after a group
 }
 
@@ -70,23 +71,50 @@ func (b *mailbox) loadHead(ctx context.Context, r Reader) (postbox.InboxSeq, err
 	return head, nil
 }
 
+// doubt has the head looked up again a moment later.
+func (b *mailbox) doubt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.doubted = true
+	if !b.checking {
+		b.checking = true
+		b.hub.work.spawn(b.check)
+	}
+}
+
 // check looks a moment later whether entries still wait for one below them,
 // which then will not come by itself: it asks the database for the head and
-// goes on from there.
+// goes on from there. So it does when the head is doubted.
 func (b *mailbox) check() {
 	for b.hub.pause(holePause) {
 		b.mu.Lock()
-		if b.known && b.head >= b.highest {
+		if b.known && b.head >= b.highest && !b.doubted {
 			b.checking = false
 			b.mu.Unlock()
 			return
 		}
-		b.known = false
 		b.mu.Unlock()
-		if _, err := b.loadHead(b.hub.ctx, b.hub.reader); err == nil {
+		if b.reload() {
 			b.wake()
 		}
 	}
+}
+
+// reload loads the head in its turn among those who read: it may be that of many
+// mailboxes at once, and until then what comes is delivered. It reports whether it
+// has.
+func (b *mailbox) reload() bool {
+	select {
+	case b.hub.reads <- struct{}{}:
+	case <-b.hub.ctx.Done():
+		return false
+	}
+	defer func() { <-b.hub.reads }()
+	b.mu.Lock()
+	b.known, b.doubted = false, false
+	b.mu.Unlock()
+	_, err := b.loadHead(b.hub.ctx, b.hub.reader)
+	return err == nil
 }
 
 // add takes a committed entry. It reports true when the caller must wake the
@@ -95,8 +123,8 @@ func (b *mailbox) add(e *postbox.Entry) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.known && e.InboxSeq <= b.head:
-		return false
+	case len(b.subs) == 0, b.known && e.InboxSeq <= b.head:
+		return false // the last device has gone meanwhile; or there already
 	case b.known && e.InboxSeq == b.head+1:
 		b.push(e)
 		b.advance()

@@ -52,7 +52,7 @@ func (l *Lane) Metrics() []prometheus.Collector {
 		gauge("postbox_inbox_queue_drafts", "Publishes and releases that wait for the lane.", func() float64 {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			return float64(len(l.queue))
+			return float64(len(l.queue) + len(l.crowded))
 		}),
 		gauge("postbox_inbox_queue_bytes", "Bytes that wait for the lane.", func() float64 {
 			l.mu.Lock()
@@ -62,9 +62,9 @@ func (l *Lane) Metrics() []prometheus.Collector {
 		gauge("postbox_inbox_queue_limit_bytes", "Bytes that may wait for the lane: at this bound nobody is read from any more.",
 			func() float64 { return limitBytes }),
 		gauge("postbox_inbox_settle_queue_groups", "Committed groups that wait to be answered and delivered.",
-			func() float64 { return float64(len(l.groups)) }),
+			func() float64 { return float64(len(l.commits[0].groups) + len(l.commits[1].groups)) }),
 		gauge("postbox_inbox_settle_queue_limit_groups", "Committed groups that may wait: at this bound the next commit waits for them.",
-			func() float64 { return float64(cap(l.groups)) }),
+			func() float64 { return float64(cap(l.commits[0].groups) + cap(l.commits[1].groups)) }),
 		gauge("postbox_inbox_routes", "Remembered pairs of a sender and a destination.", func() float64 {
 			l.routes.mu.Lock()
 			defer l.routes.mu.Unlock()

@@ -23,6 +23,8 @@ func (n *numbering) Append(_ context.Context, b *postbox.Batch) error {
 
 func (n *numbering) Change(context.Context, *postbox.Change) error { return nil }
 
+func (n *numbering) Decide(context.Context, *postbox.Change) error { return nil }
+
 func (n *numbering) Routes(_ context.Context, keys []postbox.RouteKey) ([]postbox.Route, error) {
 	return []postbox.Route{{Conversation: 1, Recipients: []postbox.UserID{bob}}}, nil
 }

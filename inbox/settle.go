@@ -4,13 +4,18 @@ import "postbox"
 
 // settleLoop answers the senders of each committed group and hands its entries
 // to the devices, in the order of commits.
-func (l *Lane) settleLoop() {
-	defer close(l.done)
+func (c *committer) settleLoop() {
+	var users []postbox.UserID
 	var origins []Origin
 	var posts []post
-	for group := range l.groups {
+	for group := range c.groups {
+		users = users[:0]
+		for _, d := range group {
+			users = append(users, d.User)
+		}
 		origins = settle(group, origins[:0])
-		posts = l.o.Hub.deliver(group, posts[:0])
+		c.settled(users)
+		posts = c.o.Hub.deliver(group, posts[:0])
 		clear(posts)
 		clear(group) // the rest of the queue is in the same array
 	}
@@ -36,37 +41,17 @@ func settle(group []*Draft, origins []Origin) []Origin {
 	return origins
 }
 
-// post is one new entry of one user's inbox.
+// post is one new entry of the inbox of a user who is connected.
 type post struct {
-	user  postbox.UserID
-	entry *postbox.Entry
+	draft  *Draft
+	box    *mailbox
+	number postbox.InboxSeq
 }
 
-// postsOf lists the new entries of a group, each inbox's in order.
-func postsOf(group []*Draft, posts []post) []post {
-	for _, d := range group {
-		if d.Refusal != nil || d.Duplicate || d.Action != Append && d.Action != Amend {
-			continue
-		}
-		if d.Action == Amend {
-			posts = changePosts(d.Change, posts)
-			continue
-		}
-		m := d.Publish.Message
-		posts = append(posts, post{m.Sender, &postbox.Entry{InboxSeq: d.Publish.InboxSeq, Message: m, Own: true}})
-		for i, r := range d.Publish.Recipients {
-			posts = append(posts, post{r, &postbox.Entry{InboxSeq: d.Publish.InboxSeqs[i], Message: m}})
-		}
+func (p post) entry() *postbox.Entry {
+	if c := p.draft.Change; c != nil {
+		return &postbox.Entry{InboxSeq: p.number, Type: c.Type, Message: c.Message, Event: &c.Event, Own: p.box.user == c.Actor}
 	}
-	return posts
-}
-
-// changePosts lists the entries of a change, one for each whom it concerns.
-func changePosts(c *postbox.Change, posts []post) []post {
-	for i, r := range c.Recipients {
-		posts = append(posts, post{r, &postbox.Entry{
-			InboxSeq: c.InboxSeqs[i], Type: c.Type, Message: c.Message, Event: &c.Event, Own: r == c.Actor,
-		}})
-	}
-	return posts
+	m := p.draft.Publish.Message
+	return &postbox.Entry{InboxSeq: p.number, Message: m, Own: p.box.user == m.Sender}
 }

@@ -40,6 +40,7 @@ type outstanding struct {
 	after    postbox.InboxSeq
 	packetID uint16
 	acked    bool
+	receipt  *postbox.Receipt // to be told with the acknowledgement; mostly none
 }
 
 // Resume starts or continues delivery: after the subscription was
@@ -61,6 +62,7 @@ func (s *Subscription) Ack(packetID uint16) bool {
 		return false
 	}
 	s.out[i].acked = true
+	s.hub.Receipts.note(s.out[i].receipt)
 	s.unacked--
 	s.hub.metrics.acks.Inc()
 	if i == 0 {
@@ -243,8 +245,11 @@ func (s *Subscription) hand(e *postbox.Entry, read bool) {
 	}
 	s.handed = e.InboxSeq
 	if s.device.QoS > 0 {
-		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
+		s.awaits(outstanding{
+			seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID(), receipt: s.hub.Receipts.of(s.device.User, e),
+		})
 	} else {
+		s.hub.Receipts.note(s.hub.Receipts.of(s.device.User, e))
 		s.moveCursor(e.InboxSeq)
 	}
 }

@@ -16,12 +16,9 @@ type Writer struct {
 	LaneOf func(postbox.UserID) *Lane
 }
 
-// Send stores a message to a user; see api.Writer. Of p the caller has filled in
-// the first block, without conversation and recipients.
+// Send stores a message to a user or to a room; see api.Writer. Of p the caller
+// has filled in the first block, without conversation and recipients.
 func (w Writer) Send(ctx context.Context, to postbox.Topic, p *postbox.Publish) (postbox.Stored, bool, error) {
-	if to.Kind != postbox.KindInbox {
-		return postbox.Stored{}, false, postbox.Errorf(postbox.CodeNotFound, "there is no room %s", to.Room)
-	}
 	d := &Draft{Action: Append, To: to.User, Publish: *p}
 	if err := w.settle(ctx, p.Message.Sender, d); err != nil {
 		return postbox.Stored{}, false, err
@@ -29,8 +26,8 @@ func (w Writer) Send(ctx context.Context, to postbox.Topic, p *postbox.Publish) 
 	return d.Stored, d.Duplicate, nil
 }
 
-// Change stores an edit, a retraction or a read marker, and fills in c; see
-// api.Writer.
+// Change stores an edit, a retraction, a read marker or a change of a room, and
+// fills in c; see api.Writer.
 func (w Writer) Change(ctx context.Context, c *postbox.Change) error {
 	// The lane has it for as long as it takes, also after ctx has ended.
 	own := *c
@@ -44,7 +41,7 @@ func (w Writer) Change(ctx context.Context, c *postbox.Change) error {
 // settle waits for the outcome of a draft.
 func (w Writer) settle(ctx context.Context, user postbox.UserID, d *Draft) error {
 	done := marker{done: make(chan struct{})}
-	d.Origin = done
+	d.Origin, d.User = done, user
 	if err := w.LaneOf(user).submit(ctx, d); err != nil {
 		if errors.Is(err, ErrClosed) {
 			return postbox.Errorf(postbox.CodeUnavailable, "the server is shutting down: try again")
