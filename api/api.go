@@ -26,9 +26,17 @@ type Options struct {
 	Devices  Devices
 	Presence Presence
 	Markers  Markers
-	Epoch    postbox.Epoch
-	Limits   Limits
-	Logger   *slog.Logger
+	Rooms    Rooms
+	Signals  Signals
+	SignIn   SignIn
+	Logins   Logins
+	// Directory and Invites are for administrators.
+	Directory Directory
+	Invites   Invites
+	Erasure   Erasure
+	Epoch     postbox.Epoch
+	Limits    Limits
+	Logger    *slog.Logger
 	// Now is the clock; time.Now if it is not given.
 	Now func() time.Time
 }
@@ -69,13 +77,6 @@ func (a *API) Reads(name string) bool {
 	return op != nil && op.Reads
 }
 
-// Reply is the answer to a request.
-type Reply struct {
-	JSON []byte // an object
-	// Created is true when the request made something new.
-	Created bool
-}
-
 // Call does one operation: the request is a JSON object, and so is the reply.
 // The error is one of docs/spec.md §9; its cause, if it is a fault of ours, is in
 // the log under the caller's request id. It returns within the time that ctx
@@ -96,7 +97,7 @@ func (a *API) Do(ctx context.Context, caller Caller, name string, body []byte) (
 			c.out.text("request_id", id.text)
 		}
 		if reply := c.out.end(); caller.MaxReply == 0 || len(reply) <= caller.MaxReply {
-			return Reply{JSON: reply, Created: c.created}, nil
+			return Reply{JSON: reply, Created: c.created, borrowed: c.out.borrowed}, nil
 		}
 		err = postbox.Errorf(postbox.CodeTooLarge, "the reply is larger than what the client takes, %d bytes", caller.MaxReply)
 	}
@@ -108,6 +109,14 @@ func (a *API) prepare(caller Caller, name string, body []byte) (*call, error) {
 	op := a.find(name)
 	if op == nil {
 		return nil, postbox.Errorf(postbox.CodeNotFound, "there is no operation %s", quote(name))
+	}
+	switch {
+	case op.Edge != EdgeBoth && op.Edge != caller.Edge:
+		return nil, postbox.Errorf(postbox.CodeNotFound, "%s is not there by this way in: use the other one", name)
+	case caller.ID == 0 && !op.Anonymous:
+		return nil, postbox.ErrUnauthenticated
+	case op.Admins && !caller.Admin:
+		return nil, postbox.Errorf(postbox.CodeForbidden, "%s is for administrators", name)
 	}
 	if len(body) > a.o.Limits.Request {
 		return nil, postbox.Errorf(postbox.CodeTooLarge, "the request has %d bytes; at most %d are allowed", len(body), a.o.Limits.Request)

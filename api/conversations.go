@@ -9,10 +9,11 @@ import (
 func conversationsOperation() *operation {
 	return &operation{Operation{
 		Name: "conversations", Summary: "List the conversations", Reads: true,
-		Doc: "Those with the newest last message first.",
+		Doc: "Those with the newest last message first; rooms without a message come last, by name.",
 		Fields: []Field{
 			limitField("conversations"),
 			idField("before", "go on: the id of the last message of the last conversation of the page before"),
+			roomField("after_room", "go on among the rooms without a message: the last one of the page before"),
 		},
 		Reply: reply(
 			must("conversations", arrayOf("newest first", SchemaRef("Conversation"))),
@@ -23,12 +24,12 @@ func conversationsOperation() *operation {
 }
 
 func (a *API) conversations(ctx context.Context, c *call) error {
-	var before postbox.MessageID
+	from := postbox.ListBound{AfterRoom: postbox.Room(c.in.get("after_room").text)}
 	if v := c.in.get("before"); v.set {
-		before, _ = postbox.ParseMessageID(v.text) // its form was checked
+		from.Before, _ = postbox.ParseMessageID(v.text) // its form was checked
 	}
 	limit := c.limit()
-	all, err := a.o.Archive.Conversations(ctx, c.caller.ID, before, limit+1)
+	all, err := a.o.Archive.Conversations(ctx, c.caller.ID, from, limit+1)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (a *API) conversations(ctx context.Context, c *call) error {
 	var list items
 	for i := range all[:min(limit, len(all))] {
 		list.next()
-		item := object{append(list.buf, '{')}
+		item := object{buf: append(list.buf, '{')}
 		item.summary(&all[i])
 		if last := all[i].Last; last != nil {
 			item.key("last")

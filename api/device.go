@@ -35,14 +35,8 @@ func (a *API) devices(ctx context.Context, c *call) error {
 	var list items
 	for _, d := range all {
 		list.next()
-		item := object{append(list.buf, '{')}
-		item.text("device", d.Name)
-		item.number("cursor", max(int64(d.Cursor), 0)) // below zero: it has never subscribed
-		item.flag("connected", d.Connected)
-		if d.Connected {
-			item.moment("connected_at", d.ConnectedAt)
-		}
-		item.moment("last_seen", d.SeenAt)
+		item := object{buf: append(list.buf, '{')}
+		item.device(d)
 		list.buf = item.end()
 		list.done()
 	}
@@ -50,6 +44,16 @@ func (a *API) devices(ctx context.Context, c *call) error {
 	c.out.list("devices", &list, 0, hi)
 	c.out.flag("has_more", hi < list.len())
 	return nil
+}
+
+func (o *object) device(d postbox.DeviceState) {
+	o.text("device", d.Name)
+	o.number("cursor", max(int64(d.Cursor), 0)) // below zero: it has never subscribed
+	o.flag("connected", d.Connected)
+	if d.Connected {
+		o.moment("connected_at", d.ConnectedAt)
+	}
+	o.moment("last_seen", d.SeenAt)
 }
 
 func (a *API) revoke(ctx context.Context, c *call) error {

@@ -175,7 +175,7 @@ func TestFaults(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	a := api.New(o)
 	c := h.Caller("alice", api.EdgeHTTP)
-	c.RequestID = "r-17"
+	c.RequestID, c.Admin, c.Shown.Login = "r-17", true, 1
 	for _, test := range []struct {
 		fault error
 		want  postbox.Code
@@ -194,8 +194,18 @@ func TestFaults(t *testing.T) {
 				"send": `{"to":"bob","body":""}`, "history": `{"with":"bob"}`, "read": `{"with":"bob","seq":1}`, "device.revoke": `{"device":"d"}`,
 				"edit": `{"id":"0198c1d2-0000-7000-8000-000000000000","body":""}`, "retract": `{"id":"0198c1d2-0000-7000-8000-000000000000"}`,
 				"presence": `{"users":["bob"]}`, "profile": `{"users":["bob"]}`, "block": `{"user":"bob"}`, "unblock": `{"user":"bob"}`,
+				"password": `{"old":"old","new":"a new one"}`, "register": `{"user":"dave","password":"a new one"}`,
+				"login": `{"user":"bob","password":"x"}`, "refresh": `{"refresh_token":"x"}`, "user.add": `{"user":"dave"}`,
+				"user.password": `{"user":"bob","password":"a new one"}`, "user.disable": `{"user":"bob"}`, "user.enable": `{"user":"bob"}`,
+				"user.revoke": `{"user":"bob"}`, "user.admin": `{"user":"bob","admin":true}`, "invite.remove": `{"id":1}`, "erase": `{"user":"alice","password":"x"}`, "search": `{"text":"x"}`,
+				"room.add": `{"room":"dev","user":"bob"}`, "room.remove": `{"room":"dev","user":"bob"}`, "room.role": `{"room":"dev","user":"bob","role":"reader"}`,
+				"signal": `{"to":"bob","body":""}`, "room.list": `{}`,
 			}[op.Name]
-			if request == "" {
+			switch {
+			case request != "":
+			case strings.HasPrefix(op.Name, "room."):
+				request = `{"room":"dev"}`
+			default:
 				request = `{}`
 			}
 			log.Reset()

@@ -8,7 +8,10 @@ import (
 )
 
 // object is a JSON object under construction, without reflection.
-type object struct{ buf []byte }
+type object struct {
+	buf      []byte
+	borrowed bool // buf is of pageBuffers
+}
 
 // key begins a member; what is appended to buf next is its value.
 func (o *object) key(name string) {

@@ -19,6 +19,16 @@ type Operation struct {
 	// Creates is true for an operation that makes something new: over HTTP its
 	// reply is 201 when it did.
 	Creates bool
+	// Again is true for one of those that has nothing to do when it is there
+	// already, as asked for: its reply is 200 then.
+	Again bool
+	// Anonymous is true for an operation that needs no authentication over HTTP:
+	// what is asked for says who may.
+	Anonymous bool
+	// Admins is true for an operation that is forbidden to all but administrators.
+	Admins bool
+	// Edge says at which edge alone the operation exists.
+	Edge Edge
 	// Waits is true for an operation that may be held until there is news.
 	Waits  bool
 	Fields []Field

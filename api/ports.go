@@ -2,11 +2,22 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"postbox"
 )
 
-// Caller is who asks, an authenticated user, and how.
+// Shown is with what somebody was let in.
+type Shown struct {
+	// Since is from when it counts, by the database's clock: tokens made from it die
+	// when the user's are ended after that.
+	Since time.Time
+	Ends  time.Time       // when it does; zero: never
+	Login postbox.LoginID // to which it belongs; zero: to none
+}
+
+// Caller is who asks, and how: an authenticated user, or nobody (of ID zero) for an
+// operation that is Anonymous.
 type Caller struct {
 	ID     postbox.UserID
 	Name   postbox.User
@@ -15,6 +26,14 @@ type Caller struct {
 
 	// Edge is where the request came in: EdgeHTTP or EdgeMQTT.
 	Edge Edge
+	// Address is the IP address that it comes from.
+	Address string
+	// Shown is with what the caller was let in.
+	Shown Shown
+	// Connection names an MQTT connection among all there are.
+	Connection string
+	// Renewed is told of tokens that the caller is given; nil: nobody is.
+	Renewed func(Grant)
 	// MaxReply is the most bytes of the reply; zero: no bound. A list is cut to
 	// what fits, and says that there is more.
 	MaxReply int
@@ -33,7 +52,8 @@ type Writer interface {
 	// Of p the caller has filled in the first block, without conversation and
 	// recipients.
 	Send(ctx context.Context, to postbox.Topic, p *postbox.Publish) (stored postbox.Stored, duplicate bool, err error)
-	// Change stores an edit, a retraction or a read marker, and fills in c.
+	// Change stores an edit, a retraction, a read marker or a change of a room, and
+	// fills in c.
 	Change(ctx context.Context, c *postbox.Change) error
 }
 
@@ -48,11 +68,15 @@ type Archive interface {
 	// it is ErrNotFound.
 	Page(ctx context.Context, p postbox.Place, r postbox.PageRequest) (postbox.Page, error)
 	// Conversations lists the user's conversations by their last message, newest
-	// first: those whose last message is before the one named, zero for all.
-	Conversations(ctx context.Context, user postbox.UserID, before postbox.MessageID, limit int) ([]postbox.Summary, error)
+	// first, and then the rooms without one, by name: those after the bound.
+	Conversations(ctx context.Context, user postbox.UserID, from postbox.ListBound, limit int) ([]postbox.Summary, error)
 	// MarkRead moves the user's read marker, which only grows, to at most the
 	// place's last message. It returns the position now kept, and whether it moved.
 	MarkRead(ctx context.Context, user postbox.UserID, p postbox.Place, seq postbox.Seq) (postbox.Seq, bool, error)
+	// Search finds messages by their words, the newest first, and reports whether
+	// there are more. A text with nothing to look for is ErrInvalid, a bound or a
+	// sender that the user cannot know of ErrNotFound.
+	Search(ctx context.Context, r postbox.SearchRequest) ([]*postbox.Message, bool, error)
 }
 
 // Inbox reads a user's inbox.

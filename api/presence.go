@@ -35,7 +35,7 @@ func (a *API) presence(ctx context.Context, c *call) error {
 			continue
 		}
 		list.next()
-		item := object{append(list.buf, '{')}
+		item := object{buf: append(list.buf, '{')}
 		item.text("user", string(p.User))
 		item.flag("online", p.Online)
 		item.moment("last_seen", p.LastSeen)

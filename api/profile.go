@@ -101,7 +101,7 @@ func (a *API) profile(ctx context.Context, c *call) error {
 			continue
 		}
 		list.next()
-		item := object{append(list.buf, '{')}
+		item := object{buf: append(list.buf, '{')}
 		item.text("user", string(p.Name))
 		item.text("display_name", p.DisplayName)
 		list.buf = item.end()

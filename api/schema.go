@@ -1,6 +1,10 @@
 package api
 
-import "postbox"
+import (
+	"strings"
+
+	"postbox"
+)
 
 // Schema is a JSON Schema (draft 2020-12), as OpenAPI 3.1 and AsyncAPI 3 have
 // them, ready to be encoded.
@@ -124,7 +128,7 @@ func (f Field) Schema() Schema {
 		}
 		if f.Enum != nil {
 			s["enum"] = f.Enum
-		} else if f.Max > 0 && f.Pattern == "" {
+		} else if f.Max > 0 && !strings.HasPrefix(f.Pattern, "^") { // which says the length, too
 			s["maxLength"] = f.Max
 		}
 		if f.Min > 0 {

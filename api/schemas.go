@@ -1,5 +1,7 @@
 package api
 
+import "postbox"
+
 // Schemas are the schemas that replies refer to, by their name in the
 // documents. The caller must not change what it gets.
 func Schemas() map[string]Schema {
@@ -20,6 +22,11 @@ func Schemas() map[string]Schema {
 		"Person":       personSchema(),
 		"Device":       deviceSchema(),
 		"Presence":     presenceSchema(),
+		"Login":        loginSchema(),
+		"Account":      accountSchema(),
+		"Invite":       inviteSchema(),
+		"Room":         roomSchema(),
+		"Member":       memberSchema(),
 	}
 }
 
@@ -131,10 +138,19 @@ func readEntrySchema() Schema {
 }
 
 func roomEntrySchema() Schema {
+	role := Schema{"type": "string", "enum": roleNames}
+	events := Schema{"type": "string", "enum": []postbox.RoomAct{
+		postbox.RoomCreated, postbox.RoomAdded, postbox.RoomJoined, postbox.RoomLeft,
+		postbox.RoomRemoved, postbox.RoomRole, postbox.RoomUpdated, postbox.RoomDeleted,
+	}}
 	return closed("a change of a room", append(numbered("room"),
 		must("room", nameSchema("")), must("from", nameSchema("who changed it")),
-		must("event", stringSchema("what happened")), must("sent_at", timeSchema("")),
-		may("user", nameSchema("whom it is about")), may("role", stringSchema("the role now")))...)
+		must("event", about("what happened", events)), must("sent_at", timeSchema("")),
+		may("user", nameSchema("of created, added, joined, left, removed and role: whom it is about")),
+		may("role", about("of created, added, joined and role: the role now", role)),
+		may("title", stringSchema("of created and updated: the title now")),
+		may("public", flagSchema("the same: whether everybody may join")),
+		may("history", about("the same: what a member may read", Schema{"type": "string", "enum": historyNames})))...)
 }
 
 func bareEntrySchema() Schema {

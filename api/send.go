@@ -90,10 +90,8 @@ func (a *API) send(ctx context.Context, c *call) error {
 func (c *call) draft() (postbox.Topic, *postbox.Publish) {
 	key := c.in.get("idempotency_key").text
 	to := postbox.Topic{Kind: postbox.KindInbox, User: postbox.User(c.in.get("to").text), Key: key}
-	destination := "inbox/" + string(to.User)
 	if room := c.in.get("room"); room.set {
 		to = postbox.Topic{Kind: postbox.KindRoom, Room: postbox.Room(room.text), Key: key}
-		destination = "room/" + string(to.Room)
 	}
 	m := &postbox.Message{
 		ID: newID(), Sender: c.caller.ID, From: c.caller.Name, To: to.User, Room: to.Room,
@@ -102,7 +100,7 @@ func (c *call) draft() (postbox.Topic, *postbox.Publish) {
 	}
 	expiry := uint32(c.in.get("expires_in").n)
 	return to, &postbox.Publish{
-		Message: m, Expiry: expiry, Digest: postbox.DigestOf(destination, m.ContentType, m.Ref, expiry, m.Body),
+		Message: m, Expiry: expiry, Digest: postbox.DigestOf(m.Destination(), m.ContentType, m.Ref, expiry, m.Body),
 	}
 }
 

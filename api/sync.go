@@ -75,8 +75,16 @@ func (a *API) fill(ctx context.Context, c *call, t *tail, head postbox.InboxSeq)
 			return err
 		}
 		if all := t.add(entries, a.o.Now()); all && len(entries) < c.limit() && t.after < head {
-			t.gap(postbox.CodeExpired, head+1) // what else there was is gone
-			t.after = head
+			// A page is bound by its bodies, too: only another look tells whether
+			// what else there was is gone.
+			more, err := a.o.Inbox.Entries(ctx, c.caller.ID, t.after, head, 1)
+			if err != nil {
+				return err
+			}
+			if len(more) == 0 {
+				t.gap(postbox.CodeExpired, head+1)
+				t.after = head
+			}
 		}
 	}
 	if t.lost != "" {

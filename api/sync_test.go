@@ -72,6 +72,29 @@ func TestSync(t *testing.T) {
 	}
 }
 
+// A page that has no room for more is no sign that the rest is gone.
+func TestSyncOfLargeMessages(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for range 4 {
+		h.say("alice", "bob", strings.Repeat("x", 60<<10))
+	}
+	for _, test := range []struct{ request, want string }{
+		{`{}`, "1, 2, 3, next 3, complete false"},
+		{`{"after":3}`, "4, next 4, complete true"},
+	} {
+		if diff := cmp.Diff(test.want, shape(h.ask("bob", "sync", test.request))); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", test.request, diff)
+		}
+	}
+	h.Lock()
+	h.Users["bob"].Inbox[3] = nil
+	h.Unlock()
+	if diff := cmp.Diff("1, 2, 3, gap expired 3-5, next 4, complete true", shape(h.ask("bob", "sync", `{}`))); diff != "" {
+		t.Errorf("when the rest is gone: -want +got:\n%s", diff)
+	}
+}
+
 // A number of another lineage is told as such, and who tells of it in the epoch
 // in force bears witness.
 func TestSyncOfAnotherEpoch(t *testing.T) {

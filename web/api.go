@@ -30,15 +30,27 @@ type Limiter interface {
 	Take(user postbox.UserID, now time.Time) time.Duration
 }
 
+// Strangers counts an address's requests that need no authentication: an
+// api.RatesOf[string].
+type Strangers interface {
+	// Take returns after how long the address may ask again; zero: this request may
+	// go on.
+	Take(address string, now time.Time) time.Duration
+}
+
 // APIOptions are what the operations over HTTP work with; all but Origins are
 // required.
 type APIOptions struct {
 	Operations Operations
 	Accounts   Accounts
 	Mail       Mail
+	Signals    Signals
 	Lineage    Lineage
+	Exporter   Exporter
 	Limiter    Limiter
-	Epoch      postbox.Epoch
+	// Strangers counts what is asked without authentication; nil: nobody does.
+	Strangers Strangers
+	Epoch     postbox.Epoch
 	// Origins are the web origins whose pages may use the operations; none but
 	// the server's own if it is empty.
 	Origins []string
@@ -66,7 +78,6 @@ type API struct {
 // NewAPI makes the handler.
 func NewAPI(o APIOptions) *API {
 	a := &API{o: o, names: make(map[string]api.Operation)}
-	a.known.accounts = o.Accounts
 	a.held.most = o.Held
 	for _, op := range o.Operations.Operations() {
 		a.names[op.Name] = op
@@ -83,7 +94,13 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.handler.Serv
 // ended.
 func (a *API) Kick(user postbox.UserID) {
 	a.known.forget(user)
-	a.held.kick(user, postbox.Errorf(postbox.CodeUnauthenticated, "the account has changed: log in again"))
+	a.held.kick(user, 0, postbox.Errorf(postbox.CodeUnauthenticated, "the account has changed: log in again"))
+}
+
+// KickLogin is Kick for what one login's tokens have opened.
+func (a *API) KickLogin(user postbox.UserID, login postbox.LoginID) {
+	a.known.forget(user)
+	a.held.kick(user, login, postbox.Errorf(postbox.CodeUnauthenticated, "the login was ended: log in again"))
 }
 
 // Shutdown ends all streams and waiting requests, and lets no others begin.
@@ -99,6 +116,10 @@ func (a *API) routes() http.Handler {
 		case "stream":
 			if allow(w, r, http.MethodGet) {
 				a.stream(w, r)
+			}
+		case "export":
+			if allow(w, r, http.MethodGet) {
+				small(http.HandlerFunc(a.export)).ServeHTTP(w, r)
 			}
 		case "openapi.json", "asyncapi.json", "docs":
 			if allow(w, r, http.MethodGet, http.MethodHead) {

@@ -10,6 +10,7 @@ import (
 // asyncAPI is the AsyncAPI 3 document of what is there over MQTT. It tells what
 // the server receives and sends.
 func asyncAPI(ops []api.Operation, version string) schema {
+	ops = slices.DeleteFunc(slices.Clone(ops), func(op api.Operation) bool { return op.Edge == api.EdgeHTTP })
 	channels := schema{
 		"send":    inboxChannel(),
 		"inbox":   deliveryChannel(),
@@ -26,6 +27,7 @@ func asyncAPI(ops []api.Operation, version string) schema {
 			"messages": []schema{ref("channels", "inbox", "messages", "entry"), ref("channels", "inbox", "messages", "gap"), ref("channels", "inbox", "messages", "error")},
 		},
 	}
+	addSignals(channels, operations)
 	for _, op := range ops {
 		channels["api."+op.Name] = requestChannel(op)
 		operations["api."+op.Name] = operationOfChannel(op)
@@ -40,7 +42,7 @@ func asyncAPI(ops []api.Operation, version string) schema {
 		"channels":           channels,
 		"operations":         operations,
 		"components": schema{
-			"schemas": withErrorEnvelope(api.Schemas()),
+			"schemas": withSignals(withErrorEnvelope(api.Schemas())),
 			"messages": schema{"error": schema{
 				"summary": "why a request was refused", "payload": api.SchemaRef("Error"),
 			}},

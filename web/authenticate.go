@@ -18,6 +18,9 @@ type Identity struct {
 	Name  postbox.User
 	Admin bool
 	Ends  time.Time // when the right ends, with its token; zero: never
+	// Since and Login are those of api.Shown.
+	Since time.Time
+	Login postbox.LoginID
 }
 
 // Accounts tells who a client is. Authenticate takes a password, or an access
@@ -26,6 +29,8 @@ type Identity struct {
 // cannot be told now. From is the IP address that the request comes from.
 type Accounts interface {
 	Authenticate(ctx context.Context, from, name string, password []byte) (Identity, error)
+	// Stream is Authenticate for a token that is for the stream alone.
+	Stream(ctx context.Context, token string) (Identity, error)
 }
 
 var errNoCredentials = postbox.Errorf(postbox.CodeUnauthenticated, "log in: Authorization: Bearer with an access token, or Basic with user name and password")
@@ -45,7 +50,31 @@ func (a *API) authenticate(r *http.Request) (Identity, error) {
 		}
 		name, password = "", token
 	}
-	who, err := a.known.authenticate(r.Context(), a.o.Proxies.From(r), given[0], name, password)
+	from := a.o.Proxies.From(r)
+	return plainly(a.known.authenticate(r.Context(), given[0], func(ctx context.Context) (Identity, error) {
+		return a.o.Accounts.Authenticate(ctx, from, name, []byte(password))
+	}))
+}
+
+// authenticateStream tells who asks for the stream: by a token in the address,
+// where no header can be sent, or like all others.
+func (a *API) authenticateStream(r *http.Request) (Identity, error) {
+	given, is := r.URL.Query()["token"]
+	switch {
+	case !is:
+		return a.authenticate(r)
+	case len(given) > 1 || r.Header.Get("Authorization") != "":
+		return Identity{}, postbox.Errorf(postbox.CodeInvalid, "give one token: in the header Authorization, or as the field token")
+	case !auth.LooksLikeToken(given[0]):
+		return Identity{}, postbox.Errorf(postbox.CodeUnauthenticated, "the field token is no token: stream_token makes one")
+	}
+	return plainly(a.known.authenticate(r.Context(), "token "+given[0], func(ctx context.Context) (Identity, error) {
+		return a.o.Accounts.Stream(ctx, given[0])
+	}))
+}
+
+// plainly puts a code that HTTP has in the place of one that it has not.
+func plainly(who Identity, err error) (Identity, error) {
 	if known := postbox.AsError(err); err != nil && statuses[known.Code] == 0 {
 		// A reason that only MQTT tells apart: the account is disabled.
 		err = postbox.Errorf(postbox.CodeUnauthenticated, "%s", known.Message)
@@ -74,8 +103,6 @@ const (
 // each request of a busy client does not ask the database. Of the credentials it
 // keeps a digest only.
 type identities struct {
-	accounts Accounts
-
 	mu      sync.Mutex // guards all below
 	known   map[[sha256.Size]byte]remembered
 	forgets int // grows with each forget: what was asked for before is not remembered
@@ -86,8 +113,9 @@ type remembered struct {
 	until time.Time
 }
 
-func (i *identities) authenticate(ctx context.Context, from, header, name, password string) (Identity, error) {
-	digest := sha256.Sum256([]byte(header))
+// authenticate asks, unless it remembers what was shown.
+func (i *identities) authenticate(ctx context.Context, shown string, ask func(context.Context) (Identity, error)) (Identity, error) {
+	digest := sha256.Sum256([]byte(shown))
 	now := time.Now()
 	i.mu.Lock()
 	k, found := i.known[digest]
@@ -96,7 +124,7 @@ func (i *identities) authenticate(ctx context.Context, from, header, name, passw
 	if found && now.Before(k.until) {
 		return k.Identity, nil
 	}
-	who, err := i.accounts.Authenticate(ctx, from, name, []byte(password))
+	who, err := ask(ctx)
 	if err != nil {
 		return Identity{}, err
 	}

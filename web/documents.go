@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postbox/api"
@@ -21,16 +22,24 @@ var docsPage string
 //go:embed docs.css
 var docsStyle string
 
-// newDocuments makes the documents, once: they do not change while the server
-// runs.
+// newDocuments are the documents. Each is made when it is first asked for, once:
+// they do not change while the server runs, and many servers are never asked.
 func newDocuments(o APIOptions) map[string]http.Handler {
 	ops := o.Operations.Operations()
-	open := openAPI(ops, o.Version)
+	open := sync.OnceValue(func() schema { return openAPI(ops, o.Version) })
 	return map[string]http.Handler{
-		"openapi.json":  document("application/json", encode(open), ""),
-		"asyncapi.json": document("application/json", encode(asyncAPI(ops, o.Version)), ""),
-		"docs":          docs(ops, open),
+		"openapi.json": made(func() http.Handler { return document("application/json", encode(open()), "") }),
+		"asyncapi.json": made(func() http.Handler {
+			return document("application/json", encode(asyncAPI(ops, o.Version)), "")
+		}),
+		"docs": made(func() http.Handler { return docs(ops, open()) }),
 	}
+}
+
+// made serves what is made at the first request.
+func made(handler func() http.Handler) http.Handler {
+	once := sync.OnceValue(handler)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { once().ServeHTTP(w, r) })
 }
 
 // encode encodes what is made of maps, slices and strings alone, which does not

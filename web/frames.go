@@ -2,6 +2,7 @@ package web
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ const (
 	frameBurst   = 16 << 10 // bytes at once
 	framePace    = 1 << 10  // bytes a second
 	framePerByte = 16       // for each byte of MQTT: a frame for it
+	framePing    = 128      // bytes more for a ping: its answer is a write
 )
 
 // errFrames ends a WebSocket that sends frames without packets.
@@ -35,10 +37,20 @@ func (f *frames) Read(p []byte) (int, error) {
 	now := time.Now()
 	f.debt = max(0, f.debt-now.Sub(f.at).Seconds()*framePace) + float64(n)
 	f.at = now
-	if f.debt > float64(frameBurst+f.asked) {
+	if f.broke() {
 		return 0, errFrames
 	}
 	return n, err
+}
+
+// broke reports whether more was read that carries nothing than is allowed.
+func (f *frames) broke() bool { return f.debt > float64(frameBurst+f.asked) }
+
+// ping counts a ping, and reports whether it is worth an answer: once there were
+// too many, those that were read with them are not, and the next Read fails.
+func (f *frames) ping(context.Context, []byte) bool {
+	f.debt += framePing
+	return !f.broke()
 }
 
 // carry reads MQTT by read, and counts it in favour of its frames.

@@ -18,7 +18,10 @@ type held struct {
 }
 
 // hold is one of them.
-type hold struct{ end context.CancelCauseFunc }
+type hold struct {
+	login postbox.LoginID
+	end   context.CancelCauseFunc
+}
 
 var errShutdown = postbox.Errorf(postbox.CodeUnavailable, "the server is shutting down: try again")
 
@@ -46,7 +49,7 @@ func (h *held) begin(ctx context.Context, who Identity) (_ context.Context, rele
 	if !who.Ends.IsZero() {
 		ctx, stop = context.WithDeadlineCause(ctx, who.Ends, postbox.Errorf(postbox.CodeUnauthenticated, "the token has ended: get a new one"))
 	}
-	one := &hold{end}
+	one := &hold{who.Login, end}
 	mine[one] = struct{}{}
 	return ctx, func() {
 		stop()
@@ -60,12 +63,14 @@ func (h *held) begin(ctx context.Context, who Identity) (_ context.Context, rele
 	}, nil
 }
 
-// kick ends those of a user.
-func (h *held) kick(user postbox.UserID, cause *postbox.Error) {
+// kick ends those of a user, or only those of one of the user's logins.
+func (h *held) kick(user postbox.UserID, login postbox.LoginID, cause *postbox.Error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for one := range h.users[user] {
-		one.end(cause)
+		if login == 0 || one.login == login {
+			one.end(cause)
+		}
 	}
 }
 

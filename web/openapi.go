@@ -20,13 +20,15 @@ const intro = "Postbox gives every user an inbox: whoever may write to the user 
 
 // openAPI is the OpenAPI 3.1 document of the operations.
 func openAPI(ops []api.Operation, version string) schema {
-	paths := schema{"/v1/stream": streamPath()}
+	paths := schema{"/v1/stream": streamPath(), "/v1/export": exportPath()}
 	for _, op := range ops {
 		path := schema{"post": postOf(op)}
 		if op.Reads {
 			path["get"] = getOf(op)
 		}
-		paths["/v1/"+op.Name] = path
+		if op.Edge != api.EdgeMQTT {
+			paths["/v1/"+op.Name] = path
+		}
 	}
 	for name, about := range map[string][2]string{
 		"openapi.json":  {"application/json", "This document"},
@@ -50,6 +52,7 @@ func openAPI(ops []api.Operation, version string) schema {
 			"securitySchemes": schema{
 				"bearer": schema{"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "an access token"},
 				"basic":  schema{"type": "http", "scheme": "basic", "description": "user name and password"},
+				"stream": schema{"type": "apiKey", "in": "query", "name": "token", "description": "a token of stream_token, for the stream alone"},
 			},
 		},
 	}
@@ -68,7 +71,14 @@ func postOf(op api.Operation) schema {
 	responses["415"] = schema{"$ref": "#/components/responses/unsupported"}
 	if op.Creates {
 		responses["201"] = replyOf("It was stored.", op.Reply)
-		responses["200"] = replyOf("It was stored before, under the same key.", op.Reply)
+		switch {
+		case o["parameters"] != nil:
+			responses["200"] = replyOf("It was stored before, under the same key.", op.Reply)
+		case op.Again:
+			responses["200"] = replyOf("It is there already, as asked for.", op.Reply)
+		default:
+			delete(responses, "200")
+		}
 	}
 	return o
 }
@@ -97,6 +107,12 @@ func operationOf(op api.Operation, id string) schema {
 	o := schema{"operationId": id, "summary": op.Summary, "responses": responsesOf(op)}
 	if op.Doc != "" {
 		o["description"] = op.Doc
+	}
+	if op.Anonymous {
+		o["security"] = []schema{}
+	}
+	if op.Admins {
+		o["tags"] = []string{"administrators"}
 	}
 	return o
 }
@@ -185,6 +201,7 @@ func streamPath() schema {
 			parameter("header", "Last-Event-ID", "the id of the last event, which counts before after: browsers send it when they come back", position),
 		},
 		"responses": responses,
+		"security":  []schema{{"bearer": []string{}}, {"basic": []string{}}, {"stream": []string{}}},
 	}}
 }
 

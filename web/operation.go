@@ -13,6 +13,7 @@ import (
 
 	"postbox"
 	"postbox/api"
+	"postbox/auth"
 )
 
 const (
@@ -29,12 +30,15 @@ const (
 
 // operation does one operation of docs/spec.md §7.
 func (a *API) operation(w http.ResponseWriter, r *http.Request) {
-	who, err := a.authenticate(r)
+	op := a.names[strings.TrimPrefix(r.URL.Path, "/v1/")]
+	who, err := Identity{}, error(nil)
+	if !op.Anonymous {
+		who, err = a.authenticate(r)
+	}
 	if err != nil {
 		a.refuseFault(w, r, err)
 		return
 	}
-	op := a.names[strings.TrimPrefix(r.URL.Path, "/v1/")]
 	if !a.takesMore(w, r, who) {
 		return
 	}
@@ -43,7 +47,10 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 		refuseWith(w, r, status, postbox.AsError(err))
 		return
 	}
-	caller := api.Caller{ID: who.ID, Name: who.Name, Admin: who.Admin, Edge: api.EdgeHTTP, RequestID: requestID(r)}
+	caller := api.Caller{
+		ID: who.ID, Name: who.Name, Admin: who.Admin, Edge: api.EdgeHTTP, RequestID: requestID(r),
+		Address: a.o.Proxies.From(r), Shown: api.Shown{Since: who.Since, Ends: who.Ends, Login: who.Login},
+	}
 	if keys, given := r.Header[headerKey]; given {
 		if len(keys) > 1 {
 			refuse(w, r, postbox.Errorf(postbox.CodeInvalid, "%s is given twice", headerKey))
@@ -54,7 +61,7 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), workTimeout+maxWait)
 	defer cancel()
 	if op.Waits && bytes.Contains(request, []byte(`"wait"`)) {
-		held, release, err := a.hold(ctx, r, who)
+		held, release, err := a.hold(ctx, r, who, a.authenticate)
 		if err != nil {
 			a.refuseFault(w, r, err)
 			return
@@ -73,11 +80,18 @@ func (a *API) operation(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusCreated
 	}
 	writeJSON(w, status, reply.JSON)
+	reply.Release()
 }
 
-// takesMore counts a request, and answers if it is one too many.
+// takesMore counts a request of a user, or of an address if nobody was let in, and
+// answers if it is one too many.
 func (a *API) takesMore(w http.ResponseWriter, r *http.Request, who Identity) bool {
-	wait := a.o.Limiter.Take(who.ID, time.Now())
+	var wait time.Duration
+	if who.ID != 0 {
+		wait = a.o.Limiter.Take(who.ID, time.Now())
+	} else if a.o.Strangers != nil {
+		wait = a.o.Strangers.Take(auth.Customer(a.o.Proxies.From(r)), time.Now())
+	}
 	if wait > 0 {
 		setRetryAfter(w.Header(), wait)
 		refuse(w, r, postbox.Errorf(postbox.CodeRateLimited, "too many requests: try again in %s", wait.Round(time.Millisecond)))
@@ -85,14 +99,15 @@ func (a *API) takesMore(w http.ResponseWriter, r *http.Request, who Identity) bo
 	return wait <= 0
 }
 
-// hold keeps a request open for its user: see held.begin.
-func (a *API) hold(ctx context.Context, r *http.Request, who Identity) (context.Context, func(), error) {
+// hold keeps a request open for its user: see held.begin. What the user has shown is
+// looked at again.
+func (a *API) hold(ctx context.Context, r *http.Request, who Identity, again func(*http.Request) (Identity, error)) (context.Context, func(), error) {
 	ctx, release, refusal := a.held.begin(ctx, who)
 	if refusal != nil {
 		return nil, nil, refusal
 	}
 	// A kick between the authentication and now has ended nothing yet.
-	if _, err := a.authenticate(r); err != nil {
+	if _, err := again(r); err != nil {
 		release()
 		return nil, nil, err
 	}

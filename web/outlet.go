@@ -76,6 +76,25 @@ func (o *outlet) Deliver(d inbox.Delivery) bool {
 	return true
 }
 
+// Signal implements inbox.Listener: an event of its own kind and without an id,
+// since nobody comes back to it. A peer that takes nothing now does without.
+func (o *outlet) Signal(payload []byte, s *postbox.Signal) {
+	kind := "delivered"
+	if s != nil {
+		kind = "signal"
+	}
+	o.mu.Lock()
+	full := len(o.events) >= maxStreamBuffer
+	if !full {
+		o.events = append(append(append(o.events, "event: "...), kind...), "\ndata: "...)
+		o.events = append(append(o.events, payload...), "\n\n"...)
+	}
+	o.mu.Unlock()
+	if !full {
+		o.Flush()
+	}
+}
+
 // Gap implements inbox.Outlet.
 func (o *outlet) Gap(code postbox.Code, after, next postbox.InboxSeq, packetID uint16) bool {
 	o.mu.Lock()

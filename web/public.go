@@ -22,7 +22,9 @@ type PublicOptions struct {
 	// it has none.
 	MQTT func(net.Conn, *tls.ConnectionState)
 	// API is the operations, below /v1/; none if it is nil.
-	API    http.Handler
+	API http.Handler
+	// Page is the chat page, at all other paths; nil: a line of text at "/".
+	Page   http.Handler
 	Logger *slog.Logger
 	// Requests counts; nil: nobody does.
 	Requests *Requests
@@ -32,10 +34,14 @@ type PublicOptions struct {
 func NewPublic(o PublicOptions) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /mqtt", NewUpgrade(o))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))
-	})
+	if o.Page != nil {
+		mux.Handle("GET /", o.Page)
+	} else {
+		mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+			_, _ = w.Write([]byte("This is a Postbox server. MQTT over WebSocket: /mqtt\n"))
+		})
+	}
 	return bounded(o.Requests.count(apart(o.API, mux)))
 }
 

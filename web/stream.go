@@ -15,6 +15,12 @@ type Mail interface {
 	Subscribe(ctx context.Context, d inbox.Device, at inbox.Start, out inbox.Outlet) (*inbox.Subscription, error)
 }
 
+// Signals tells streams what is not kept: an inbox.Signals.
+type Signals interface {
+	Listen(user postbox.UserID, l inbox.Listener)
+	Leave(user postbox.UserID, l inbox.Listener)
+}
+
 // Lineage knows the epochs of the database.
 type Lineage interface {
 	// PositionSince translates a position of an earlier epoch into the numbers
@@ -38,7 +44,7 @@ const (
 // §9.2). It ends with the peer, with the user's token, with a Kick, and with the
 // server; a browser then comes back with the number of the last event.
 func (a *API) stream(w http.ResponseWriter, r *http.Request) {
-	who, err := a.authenticate(r)
+	who, err := a.authenticateStream(r)
 	if err != nil {
 		a.refuseFault(w, r, err)
 		return
@@ -51,7 +57,7 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 		a.refuseFault(w, r, err)
 		return
 	}
-	ctx, release, err := a.hold(r.Context(), r, who)
+	ctx, release, err := a.hold(r.Context(), r, who, a.authenticateStream)
 	if err != nil {
 		a.refuseFault(w, r, err)
 		return
@@ -71,6 +77,8 @@ func (a *API) stream(w http.ResponseWriter, r *http.Request) {
 	if sub.Unheard() == "" {
 		out.position(sub.Cursor())
 	}
+	a.o.Signals.Listen(who.ID, out)
+	defer a.o.Signals.Leave(who.ID, out)
 	sub.Resume()
 	serveEvents(ctx, w, out, sub)
 }
@@ -116,8 +124,8 @@ func startOf(r *http.Request) (*postbox.Position, error) {
 		return nil, postbox.Errorf(postbox.CodeInvalid, "the parameters cannot be read: write ?after={epoch}:{inbox_seq}")
 	}
 	for name, values := range query {
-		if name != "after" || len(values) > 1 {
-			return nil, postbox.Errorf(postbox.CodeInvalid, "unknown or repeated field %.80q: the stream takes after", name)
+		if name != "after" && name != "token" || len(values) > 1 {
+			return nil, postbox.Errorf(postbox.CodeInvalid, "unknown or repeated field %.80q: the stream takes after and token", name)
 		}
 	}
 	from := query.Get("after")

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -229,11 +230,13 @@ func TestStreamCuts(t *testing.T) {
 			st.last = strings.TrimSuffix(line[4:], "\n")
 		}
 	}
-	go func() {
+	var said sync.WaitGroup
+	said.Go(func() {
 		for i := range entries {
 			s.say("alice", "bob", fmt.Sprint(i+1))
 		}
-	}()
+	})
+	defer said.Wait() // the last has come before its own answer has
 	for want := 1; want <= entries; want++ {
 		if e := st.must(); e.data["body"] != fmt.Sprint(want) || e.id != fmt.Sprintf("k3f9:%d", want) {
 			t.Fatalf("got %v, want %d", e, want)
@@ -255,11 +258,13 @@ func TestStreamSlowReader(t *testing.T) {
 	quick := s.open(basic("bob"), "?after=0", "")
 	const entries = 300
 	body := strings.Repeat("x", 60<<10) // together far more than the sockets take
-	go func() {
+	var said sync.WaitGroup
+	said.Go(func() {
 		for range entries {
 			s.say("alice", "bob", body)
 		}
-	}()
+	})
+	defer said.Wait()
 	for i := range entries {
 		if e := quick.must(); e.data["inbox_seq"] != float64(i+1) {
 			t.Fatalf("beside a slow one: %v, want %d", e.data["inbox_seq"], i+1)

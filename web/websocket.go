@@ -41,6 +41,7 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Subprotocols:       subprotocols,
 		InsecureSkipVerify: true, // the origin was checked above
 		CompressionMode:    websocket.CompressionDisabled,
+		OnPingReceived:     bytes.ping,
 	})
 	if err != nil {
 		return // Accept has answered

@@ -15,6 +15,7 @@ import (
 
 	"postbox"
 	"postbox/api"
+	"postbox/inbox"
 	"postbox/internal/apitest"
 	"postbox/internal/apitest/contract"
 	"postbox/web"
@@ -63,6 +64,17 @@ func (a *accounts) Authenticate(_ context.Context, _, name string, password []by
 	return who, nil
 }
 
+// Stream implements web.Accounts: a token for the stream ends in the user's name.
+func (a *accounts) Stream(_ context.Context, token string) (web.Identity, error) {
+	user := postbox.User(strings.TrimPrefix(token, "eyJ.e30.stream-"))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if string(user) == token || a.gone[user] {
+		return web.Identity{}, postbox.Errorf(postbox.CodeUnauthenticated, "the token is for something else")
+	}
+	return web.Identity{ID: a.world.Caller(user, 0).ID, Name: user}, nil
+}
+
 // server is the operations over HTTP, on a world in memory.
 type server struct {
 	*httptest.Server
@@ -70,6 +82,7 @@ type server struct {
 	t        *testing.T
 	api      *web.API
 	accounts *accounts
+	signals  *inbox.Signals
 	checker  *contract.Checker
 	log      *syncBuffer
 }
@@ -95,6 +108,7 @@ func (s *syncBuffer) String() string {
 func serve(t *testing.T, change func(*web.APIOptions)) *server {
 	t.Helper()
 	s := &server{t: t, World: apitest.NewWorld("alice", "bob", "carol"), log: &syncBuffer{}}
+	s.signals = inbox.NewSignals(nil)
 	s.accounts = &accounts{world: s.World, tokens: make(map[string]web.Identity), gone: make(map[postbox.User]bool)}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
 	hub, writer := s.Mail(t)
@@ -104,7 +118,7 @@ func serve(t *testing.T, change func(*web.APIOptions)) *server {
 	operations.Start()
 	t.Cleanup(func() { _ = operations.Shutdown(context.WithoutCancel(t.Context())) })
 	options := web.APIOptions{
-		Operations: operations, Accounts: s.accounts, Mail: hub, Lineage: s.World, Limiter: (*api.Rates)(nil), Epoch: apitest.Epoch,
+		Operations: operations, Accounts: s.accounts, Mail: hub, Signals: s.signals, Lineage: s.World, Exporter: api.Exporter{Archive: s.World, People: s.World, Devices: s.World, Now: time.Now}, Limiter: (*api.Rates)(nil), Epoch: apitest.Epoch,
 		MaxRequest: 256 << 10, Held: 5, Version: "0.0.0", Logger: log,
 	}
 	if change != nil {
