@@ -341,7 +341,7 @@ func TestRevokeByRequest(t *testing.T) {
 // wait, and nobody else's.
 func TestControlEndsWhatIsOpenOverHTTP(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w *world) { w.config.Limits.StreamsPerUser = 2 })
+	w := newWorld(t, func(w *world) { w.config.Limits.StreamsPerUser, w.config.Limits.RequestRate = 2, 0 })
 	h := w.overHTTP(t)
 	for name, do := range w.dismissals(t) {
 		alice, bob := w.user("alice"), w.user("bob")

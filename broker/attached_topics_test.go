@@ -120,9 +120,9 @@ func TestAttachedOtherTopicsRefused(t *testing.T) {
 	c.publish(
 		publication{id: 1, qos: 1, topic: "telemetry/locked", body: "x"},
 		publication{id: 2, qos: 2, topic: "other/x", body: "x"},
-		publication{id: 3, qos: 1, topic: "signal/" + bob, body: "x"},
+		publication{id: 3, qos: 1, topic: "presence/" + bob, body: "x"},
 	)
-	for _, want := range []struct{ kind, reason byte }{{packets.Puback, 0x87}, {packets.Pubrec, 0x87}, {packets.Puback, 0x90}} {
+	for _, want := range []struct{ kind, reason byte }{{packets.Puback, 0x87}, {packets.Pubrec, 0x87}, {packets.Puback, 0x87}} {
 		if ack := c.Expect(want.kind); ack.ReasonCode != want.reason {
 			t.Errorf("publish %d: %#x, want %#x", ack.PacketID, ack.ReasonCode, want.reason)
 		}

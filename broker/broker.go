@@ -122,9 +122,18 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	o.Registry.MustRegister(s.requests.Metrics()...)
 	s.api = s.engine.overHTTP()
-	s.engine.changed = s.api.Kick
+	s.engine.changed = s.kick
 	s.engine.door.proxies, s.engine.door.certificates = proxiesOf(o.Config.Proxy), s.o.Certificates
 	return s, nil
+}
+
+// kick ends what a user, or one login of the user, has open over HTTP.
+func (s *Server) kick(user postbox.UserID, login postbox.LoginID) {
+	if login == 0 {
+		s.api.Kick(user)
+	} else {
+		s.api.KickLogin(user, login)
+	}
 }
 
 // newMochi makes the broker that speaks MQTT, with our settings.

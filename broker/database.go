@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"postbox/auth"
@@ -25,7 +26,7 @@ func (e *Engine) awaitDatabase(ctx context.Context, open func(context.Context) e
 		}
 		e.o.Logger.Warn("the database cannot be used yet: waiting for it", "error", err)
 		e.closeDatabase()
-		e.store, e.owner, e.lanes, e.inner = nil, nil, nil, nil
+		e.store, e.owner, e.lanes, e.inner, e.crowds = nil, nil, nil, nil, nil
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -66,6 +67,10 @@ func (e *Engine) openDatabase(ctx context.Context) error {
 	if err := e.store.ForgetExpired(ctx); err != nil {
 		return err
 	}
+	if err := e.store.ForgetLogins(ctx); err != nil {
+		return err
+	}
+	e.indexer = e.store.NewIndexer()
 	e.hub = inbox.NewHub(e.store, e.epoch, e.o.Logger)
 	return e.openLanes(ctx)
 }
@@ -80,8 +85,13 @@ func (e *Engine) openLanes(ctx context.Context) error {
 			return err
 		}
 		e.inner = append(e.inner, inner)
+		crowd, err := e.store.OpenLane(ctx, e.o.Config.Database.Lanes+i, inbox.ErrFenced)
+		if err != nil {
+			return err
+		}
+		e.crowds = append(e.crowds, crowd)
 		e.lanes = append(e.lanes, inbox.NewLane(inbox.LaneOptions{
-			Appender: inner, Router: &router{e.store}, Hub: e.hub, Logger: e.o.Logger, Fenced: e.o.Fenced,
+			Appender: inner, Crowd: crowd, Router: e.router(), Hub: e.hub, Logger: e.o.Logger, Fenced: e.o.Fenced,
 		}))
 	}
 	return nil
@@ -102,7 +112,7 @@ func OpenTokens(ctx context.Context, st *store.Store) (*auth.Tokens, error) {
 }
 
 func (e *Engine) closeDatabase() {
-	for _, l := range e.inner {
+	for _, l := range slices.Concat(e.inner, e.crowds) {
 		_ = l.Close()
 	}
 	if e.owner != nil {

@@ -12,7 +12,6 @@ import (
 
 	"postbox"
 	"postbox/api"
-	"postbox/auth"
 	"postbox/configs"
 	"postbox/hooks"
 	"postbox/inbox"
@@ -27,18 +26,22 @@ type Engine struct {
 	store   *store.Store
 	owner   *store.Owner
 	control *store.ControlWatch
+	indexer *store.Indexer
 	epoch   postbox.Epoch
 	hub     *inbox.Hub
 	lanes   []*inbox.Lane
 	inner   []*store.Lane
+	crowds  []*store.Lane // the same, for what goes to many inboxes
 	hook    *hooks.Hook
 	door    *door
-	tokens  *auth.Tokens
+	known   *accounts
 
 	operations *api.API
 	rates      *api.Rates // of requests, over MQTT and HTTP together
-	// changed is told of users whose rights have changed; see Server.
-	changed func(postbox.UserID)
+	signals    *signals
+	// changed is told of users whose rights have changed, in all or by one login; see
+	// Server.
+	changed func(user postbox.UserID, login postbox.LoginID)
 
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
@@ -83,17 +86,19 @@ func (e *Engine) attach(ctx context.Context, server *mqtt.Server) error {
 	if err = e.awaitDatabase(ctx, e.openDatabase); err != nil {
 		return err
 	}
-	if e.tokens, err = OpenTokens(ctx, e.store); err != nil {
+	if err = e.openAccounts(ctx); err != nil {
 		return err
 	}
+	e.signals = newSignals(looker{e.router()}, e.o.Config.Limits.SignalRate)
+	e.hub.Receipts = inbox.NewReceipts(e.signals.Signals, e.store)
 	e.openOperations()
 	limits := limitsOf(e.o.Config)
 	e.hook = hooks.New(server, hooks.Options{
 		Accounts: e.accounts(),
 		Sessions: e.store, Records: e.store, Mail: e.hub, Wills: e.store, Epoch: e.epoch, Lineage: lineage{e}, Limits: limits, Logger: e.o.Logger, Tracer: e.tracing.tracer(),
-		MayWrite: (&router{e.store}).mayWrite, MayUse: e.o.MayUse, AwaySince: e.awaySince,
+		MayWrite: e.router().mayWrite, MayUse: e.o.MayUse, AwaySince: e.awaySince,
 		LaneOf:     func(u postbox.UserID) hooks.Lane { return e.laneOf(u) },
-		Operations: e.operations, Sight: sight{e.store, e.online},
+		Operations: e.operations, Sight: sight{e.store, e.online}, Signals: e.signals,
 		MayAsk: func(u postbox.UserID) bool { return e.rates.Take(u, time.Now()) == 0 },
 	})
 	if err := server.AddHook(e.hook, nil); err != nil {
@@ -119,11 +124,13 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.work.Go(func() { e.watch(run) })
 	e.work.Go(func() { e.keepHouse(run) })
+	e.work.Go(func() { e.index(run) })
 	e.work.Go(func() { e.countSessions(run) })
 	e.work.Go(func() { e.askDatabase(run) })
 	e.work.Go(func() { e.boundOutage(run) })
 	e.work.Go(func() { e.hook.KeepWills(run) })
 	e.work.Go(func() { e.hook.KeepPresence(run) })
+	e.work.Go(func() { e.hub.Receipts.Keep(run) })
 	e.operations.Start()
 	e.hook.Admit(true)
 	return nil

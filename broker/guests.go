@@ -11,12 +11,30 @@ import (
 	"postbox/store"
 )
 
+// openAccounts makes what decides who somebody is, one for both edges: they count
+// wrong passwords together.
+func (e *Engine) openAccounts(ctx context.Context) error {
+	tokens, err := OpenTokens(ctx, e.store)
+	if err != nil {
+		return err
+	}
+	foreign, err := newForeign(e.o.Config.Issuer)
+	if err != nil {
+		return err
+	}
+	e.known = &accounts{
+		store: e.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), bearers: issuers{tokens, foreign}, tokens: tokens,
+		welcome: e.o.Config.Issuer.AddUsers, log: e.o.Logger,
+	}
+	return nil
+}
+
 // accounts are what tells the hook who a client is.
 func (e *Engine) accounts() hooks.Accounts {
 	if e.o.Authenticate != nil {
 		return &guests{e}
 	}
-	return &accounts{store: e.store, verifier: auth.NewVerifier(auth.VerifierOptions{}), tokens: e.tokens, log: e.o.Logger}
+	return e.known
 }
 
 // AddUser makes sure that there is a user, so that others may write to them

@@ -33,7 +33,10 @@ func leftovers(d *door, server *mqtt.Server, hook *hooks.Hook, hub *inbox.Hub) (
 	count(len(d.waiting), "addresses before CONNECT")
 	d.mu.Unlock()
 	count(server.Clients.Len(), "clients in Mochi's map")
-	count(subscriptions(reflect.ValueOf(server.Topics).Elem().FieldByName("root").Elem()), "subscriptions in Mochi's index")
+	index := reflect.ValueOf(server.Topics).Elem().FieldByName("root").Elem()
+	held((*sync.Mutex)(index.FieldByName("Mutex").Addr().UnsafePointer()), func() {
+		count(subscriptions(index), "subscriptions in Mochi's index")
+	})
 	count(int(server.Info.Clone().Inflight), "messages in Mochi's flight")
 	count(hook.Connected(), "clients of users")
 	registry, boxes := reflect.ValueOf(hook).Elem().FieldByName("registry"), reflect.ValueOf(hub).Elem()

@@ -87,8 +87,12 @@ func (s *Server) serveSecure(l net.Listener) {
 }
 
 func (s *Server) publicHandler() http.Handler {
+	var page http.Handler
+	if s.o.Config.Page {
+		page = web.NewPage(string(s.o.Config.Registration))
+	}
 	return web.NewPublic(web.PublicOptions{
-		Origins: s.o.Config.Listen.Origins, Proxies: s.engine.door.proxies, Logger: s.o.Logger, Requests: s.requests, API: s.api,
+		Page: page, Origins: s.o.Config.Listen.Origins, Proxies: s.engine.door.proxies, Logger: s.o.Logger, Requests: s.requests, API: s.api,
 		MQTT: func(conn net.Conn, state *tls.ConnectionState) {
 			defer s.engine.door.room.leave() // which it entered as a request
 			s.engine.door.serve(conn, entrance{name: "websocket"}, s.o.Certificates.client(state))

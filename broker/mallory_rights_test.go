@@ -200,9 +200,9 @@ func TestMalloryWills(t *testing.T) {
 		for topic, want := range map[string]byte{
 			"inbox/" + blocker: forbidden, "$SYS/broker/uptime": forbidden, "presence/" + m.bob: forbidden, "presence/" + m.mallory: forbidden,
 			"reply/" + m.bob + "/phone": forbidden, "reply/" + m.mallory + "/phone": forbidden, "inbox/" + m.bob + "/since/0": forbidden,
-			"inbox/nobody-of-this-name": missing,
-			"inbox/+":                   invalid, "inbox/#": invalid, "#": invalid, "+/" + m.bob: invalid, "$share/g/inbox/" + m.bob: invalid,
-			"inbox/" + m.bob + "/a/b": invalid, "signal/" + m.bob: invalid, "room/dev": invalid, "api/v1/send": invalid,
+			"inbox/nobody-of-this-name": missing, "room/none-of-this-name": missing,
+			"inbox/+": invalid, "inbox/#": invalid, "#": invalid, "+/" + m.bob: invalid, "$share/g/inbox/" + m.bob: invalid,
+			"inbox/" + m.bob + "/a/b": invalid, "signal/" + m.bob: invalid, "signal/room/dev": invalid, "api/v1/send": invalid,
 			"inbox/" + strings.Repeat("x/", 10000): invalid, "inbox/" + strings.Repeat("x", 20000): invalid,
 		} {
 			if c, ack := m.login(login{id: "testament", clean: true, will: &will{topic: topic, body: "x"}}); ack.ReasonCode != want {

@@ -20,6 +20,12 @@ func (m *memory) Routes(_ context.Context, keys []postbox.RouteKey) ([]postbox.R
 	return routes, nil
 }
 
+// Decide implements inbox.Router.
+func (m *memory) Decide(_ context.Context, c *postbox.Change) error {
+	m.fault("a change of a room")
+	return postbox.ErrForbidden
+}
+
 // Append implements inbox.Appender.
 func (m *memory) Append(_ context.Context, b *postbox.Batch) error {
 	m.mu.Lock()

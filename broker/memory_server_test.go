@@ -63,7 +63,7 @@ func NewMemoryServer(tb testing.TB, users ...string) *MemoryServer {
 	s.lane = inbox.NewLane(inbox.LaneOptions{Appender: s, Router: s, Hub: s.hub, Logger: log})
 	s.mochi = newMochi(c, log)
 	s.hook = hooks.New(s.mochi, hooks.Options{
-		Accounts: s, Sessions: s, Records: s, Mail: s.hub, Wills: s, Epoch: epoch, Lineage: s, Operations: s, Sight: s, Limits: limits, Logger: log,
+		Accounts: s, Sessions: s, Records: s, Mail: s.hub, Wills: s, Epoch: epoch, Lineage: s, Operations: s, Sight: s, Signals: silence{}, Limits: limits, Logger: log,
 		MayWrite: s.MayWrite, AwaySince: func() time.Time { return time.Time{} },
 		LaneOf: func(postbox.UserID) hooks.Lane { return s.lane },
 	})

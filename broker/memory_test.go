@@ -8,6 +8,7 @@ import (
 
 	"postbox"
 	"postbox/hooks"
+	"postbox/inbox"
 	"postbox/store"
 )
 
@@ -63,12 +64,24 @@ func (m *memory) Authenticate(_ context.Context, c hooks.Credentials) (hooks.Ide
 const memoryPassword = "correct horse"
 
 // MayWrite is hooks.Options.MayWrite.
-func (m *memory) MayWrite(_ context.Context, sender postbox.UserID, to postbox.User) error {
-	if m.users[string(to)] != sender {
+func (m *memory) MayWrite(_ context.Context, to postbox.RouteKey) error {
+	if m.users[string(to.To)] != to.Sender {
 		return postbox.ErrForbidden
 	}
 	return nil
 }
+
+// silence are hooks.Signals that nobody hears.
+type silence struct{}
+
+// Signal implements hooks.Signals.
+func (silence) Signal(context.Context, *postbox.Signal) error { return nil }
+
+// Listen implements hooks.Signals.
+func (silence) Listen(postbox.UserID, inbox.Listener) {}
+
+// Leave implements hooks.Signals.
+func (silence) Leave(postbox.UserID, inbox.Listener) {}
 
 func sessionKey(user postbox.UserID, device string) string { return fmt.Sprint(user, " ", device) }
 

@@ -30,13 +30,15 @@ func (e *Engine) register() error {
 		}
 	}
 	register(r, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, part := range []interface{ Metrics() []prometheus.Collector }{e.store, e.hub, e.hook, e.door, e.tracing} {
+	for _, part := range []interface{ Metrics() []prometheus.Collector }{e.store, e.indexer, e.hub, e.signals, e.hook, e.door, e.tracing} {
 		register(r, part.Metrics()...)
 	}
 	for i, l := range e.lanes {
 		one := prometheus.WrapRegistererWith(prometheus.Labels{"lane": strconv.Itoa(i)}, r)
 		register(one, l.Metrics()...)
 		register(one, e.inner[i].Metrics()...)
+		many := prometheus.WrapRegistererWith(prometheus.Labels{"lane": strconv.Itoa(i) + "-rooms"}, r)
+		register(many, e.crowds[i].Metrics()...)
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "postbox_build_info", Help: "Always 1; what runs is in the labels.",

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"postbox"
 	"postbox/api"
@@ -19,6 +20,8 @@ func (e *Engine) openOperations() {
 		Writer:  inbox.Writer{LaneOf: e.laneOf},
 		Archive: e.store, People: e.store, Devices: e.store,
 		Inbox: inboxes{lineage{e}, e.hub, e.store}, Presence: sight{e.store, e.online}, Markers: markers{e.store},
+		SignIn: signIn{e}, Logins: e.store, Directory: directory{e}, Invites: invites{e.store}, Erasure: erasure{e},
+		Rooms: e.store, Signals: e.signals,
 		Epoch: e.epoch, Logger: e.o.Logger,
 		Limits: api.Limits{Body: int(l.BodySize), Ref: int(l.RefSize), Request: int(l.PacketSize)},
 	})
@@ -33,19 +36,36 @@ func (e *Engine) online(name postbox.User) bool { return e.hook.Online(name) }
 func (e *Engine) overHTTP() *web.API {
 	c := e.o.Config
 	return web.NewAPI(web.APIOptions{
-		Operations: e.operations, Accounts: callers{e.accounts()}, Mail: e.hub, Lineage: lineage{e}, Limiter: e.rates,
-		Epoch: e.epoch, Origins: c.Listen.Origins, Proxies: proxiesOf(c.Proxy), MaxRequest: int(c.Limits.PacketSize), Held: c.Limits.StreamsPerUser,
+		Exporter:   api.Exporter{Archive: e.store, People: e.store, Devices: e.store, Now: time.Now},
+		Operations: e.operations, Accounts: callers{e}, Mail: e.hub, Signals: e.signals, Lineage: lineage{e}, Limiter: e.rates,
+		Strangers: api.NewRatesOf[string](c.Limits.ConnectRate, 10*c.Limits.ConnectRate),
+		Epoch:     e.epoch, Origins: c.Listen.Origins, Proxies: proxiesOf(c.Proxy), MaxRequest: int(c.Limits.PacketSize), Held: c.Limits.StreamsPerUser,
 		Version: e.o.Version, Logger: e.o.Logger,
 	})
 }
 
 // callers are the accounts as the HTTP edge asks for them.
-type callers struct{ accounts hooks.Accounts }
+type callers struct{ *Engine }
+
+// checkPatience bounds what a request may wait for a password to be checked.
+const checkPatience = 10 * time.Second
 
 // Authenticate implements web.Accounts.
 func (c callers) Authenticate(ctx context.Context, from, name string, password []byte) (web.Identity, error) {
-	who, err := c.accounts.Authenticate(ctx, hooks.Credentials{User: name, Password: password, Remote: from})
-	return web.Identity{ID: who.ID, Name: who.Name, Admin: who.Admin, Ends: who.Ends}, err
+	ctx, cancel := context.WithTimeout(ctx, checkPatience)
+	defer cancel()
+	who, err := c.accounts().Authenticate(ctx, hooks.Credentials{User: name, Password: password, Remote: from})
+	return overHTTP(who), err
+}
+
+// Stream implements web.Accounts.
+func (c callers) Stream(ctx context.Context, token string) (web.Identity, error) {
+	who, err := c.known.byStreamToken(ctx, token)
+	return overHTTP(who), err
+}
+
+func overHTTP(who hooks.Identity) web.Identity {
+	return web.Identity{ID: who.ID, Name: who.Name, Admin: who.Admin, Ends: who.Ends, Since: who.Since, Login: who.Login}
 }
 
 // inboxes are what the operations read of inboxes.

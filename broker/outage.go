@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -129,7 +130,7 @@ func (e *Engine) keepOwned(ctx context.Context) {
 // keepLanes looks whether another server has taken the lanes: this one then
 // learns nothing of what that one stores.
 func (e *Engine) keepLanes(ctx context.Context) {
-	for _, l := range e.inner {
+	for _, l := range slices.Concat(e.inner, e.crowds) {
 		lost, err := l.Lost(ctx, e.store)
 		if err == nil && lost {
 			e.o.Logger.Error("another server has taken the database over")

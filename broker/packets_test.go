@@ -107,6 +107,11 @@ type envelope struct {
 	ID             string          `json:"id"`
 	From           string          `json:"from"`
 	To             string          `json:"to"`
+	Room           string          `json:"room"`
+	Event          string          `json:"event"`
+	User           string          `json:"user"`
+	Role           string          `json:"role"`
+	Title          string          `json:"title"`
 	Seq            int64           `json:"seq"`
 	SentAt         string          `json:"sent_at"`
 	ContentType    string          `json:"content_type"`

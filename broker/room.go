@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postbox/configs"
+	"postbox/store"
 )
 
 // Files that are none of a client's: listeners, PostgreSQL, the private address,
@@ -33,13 +34,13 @@ type room struct {
 }
 
 // furnish makes room for as many as the limit of open files leaves, beside what
-// the connections to PostgreSQL take: two pools, and one for each lane.
+// the connections to PostgreSQL take: two pools and those for searches, and two for each lane.
 func (r *room) furnish(files uint64, c configs.Database, log *slog.Logger) {
 	r.log, r.files = log, files
 	if files == 0 || files > 1<<40 { // nobody knows, or there is no limit
 		return
 	}
-	reserved := int64(reservedFiles + 2*c.PoolSize + c.Lanes)
+	reserved := int64(reservedFiles + 2*c.PoolSize + store.FinderConnections + 2*c.Lanes)
 	if r.places = max(int64(files)-reserved, int64(files)/4, 1); r.places <= fewPlaces {
 		log.Warn("the limit of open files leaves room for few connections: raise it (LimitNOFILE=, ulimit -n)",
 			"files", files, "connections", r.places)

@@ -13,10 +13,43 @@ import (
 // decision from auth.
 type router struct {
 	store *store.Store
+	limit int // members of a room
 }
 
 // Routes implements inbox.Router.
 func (r *router) Routes(ctx context.Context, keys []postbox.RouteKey) ([]postbox.Route, error) {
+	var direct, rooms []postbox.RouteKey
+	for _, k := range keys {
+		if k.Room == "" {
+			direct = append(direct, k)
+		} else {
+			rooms = append(rooms, k)
+		}
+	}
+	toUsers, err := r.direct(ctx, direct)
+	if err != nil {
+		return nil, err
+	}
+	toRooms, err := r.rooms(ctx, rooms)
+	if err != nil {
+		return nil, err
+	}
+	routes := make([]postbox.Route, len(keys))
+	for i, k := range keys {
+		from := &toUsers
+		if k.Room != "" {
+			from = &toRooms
+		}
+		routes[i], *from = (*from)[0], (*from)[1:]
+	}
+	return routes, nil
+}
+
+// direct finds the routes to users.
+func (r *router) direct(ctx context.Context, keys []postbox.RouteKey) ([]postbox.Route, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
 	facts, err := r.store.Recipients(ctx, keys)
 	if err != nil {
 		return nil, err
@@ -59,17 +92,29 @@ func (r *router) Routes(ctx context.Context, keys []postbox.RouteKey) ([]postbox
 	return routes, nil
 }
 
-// mayWrite decides for one pair, and makes nothing.
-func (r *router) mayWrite(ctx context.Context, sender postbox.UserID, to postbox.User) error {
-	k := postbox.RouteKey{Sender: sender, To: to}
+// mayWrite decides for one pair, or one room, and makes nothing.
+func (r *router) mayWrite(ctx context.Context, k postbox.RouteKey) error {
+	route, err := r.look(ctx, k)
+	if err == nil && route.Refusal != nil {
+		return route.Refusal
+	}
+	return err
+}
+
+// look finds a route, and makes nothing: a direct one may have no conversation.
+func (r *router) look(ctx context.Context, k postbox.RouteKey) (postbox.Route, error) {
+	if k.Room != "" {
+		routes, err := r.rooms(ctx, []postbox.RouteKey{k})
+		if err != nil {
+			return postbox.Route{}, err
+		}
+		return routes[0], nil
+	}
 	facts, err := r.store.Recipients(ctx, []postbox.RouteKey{k})
 	if err != nil {
-		return err
+		return postbox.Route{}, err
 	}
-	if e := refusal(k, facts[0]); e != nil {
-		return e
-	}
-	return nil
+	return postbox.Route{Recipients: []postbox.UserID{postbox.UserID(facts[0].User.Int64)}, Refusal: refusal(k, facts[0])}, nil
 }
 
 func refusal(k postbox.RouteKey, f store.Recipient) *postbox.Error {
@@ -84,4 +129,8 @@ func refusal(k postbox.RouteKey, f store.Recipient) *postbox.Error {
 		return nil
 	}
 	return postbox.AsError(err)
+}
+
+func (e *Engine) router() *router {
+	return &router{store: e.store, limit: e.o.Config.Limits.MembersPerRoom}
 }

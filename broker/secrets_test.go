@@ -21,6 +21,7 @@ import (
 	"postbox"
 	"postbox/auth"
 	"postbox/broker"
+	"postbox/configs"
 	"postbox/internal/mqtttest"
 )
 
@@ -50,6 +51,7 @@ const (
 	secretKey      = "KEY-mm2w-idempotent"
 	secretRef      = `{"REF-pp9r":"quoted"}`
 	secretProperty = "PROPERTY-ht5c"
+	secretRenewed  = "RENEWED-wd8n-password"
 )
 
 // forms are the spellings in which a secret might appear.
@@ -67,7 +69,10 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	var out output
 	log.SetOutput(&tee{&out})
 	defer log.SetOutput(os.Stderr)
-	w := newWorld(t, func(w *world) { w.log = slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}) })
+	w := newWorld(t, func(w *world) {
+		w.log = slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})
+		w.config.Registration, w.config.Limits.RequestRate = configs.RegistrationInvite, 0
+	})
 	alice, bob := w.user("alice"), w.user("bob")
 	tokens, err := broker.OpenTokens(t.Context(), w.store)
 	if err != nil {
@@ -84,9 +89,11 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		}
 	}
 	w.misbehaveOverHTTP(t, token)
+	given := w.signInEverywhere(t)
 	back := w.databaseAway()
 	c := w.dial(t)
 	c.login(login{user: alice, id: "away", password: secretPassword})
+	w.signInWhileAway(t, given)
 	back()
 	await(t, "the log of the outage", func() bool { return strings.Contains(out.text(), "a connect could not be checked") })
 	w.restart()
@@ -98,7 +105,11 @@ func TestNothingSecretIsLogged(t *testing.T) {
 		}
 	}
 	signature := token[strings.LastIndex(token, ".")+1:]
-	for _, secret := range []string{secretBody, password, secretPassword, token[:20], signature, secretKey, "REF-pp9r", secretProperty} {
+	secrets := []string{secretBody, password, secretPassword, token[:20], signature, secretKey, "REF-pp9r", secretProperty, secretRenewed}
+	for _, secret := range given {
+		secrets = append(secrets, secret[len(secret)-20:])
+	}
+	for _, secret := range secrets {
 		for _, form := range forms(secret) {
 			if i := strings.Index(text, form); i >= 0 {
 				t.Errorf("%q is in the log as %q: …%s…", secret, form, text[max(0, i-300):min(len(text), i+200)])
@@ -242,4 +253,76 @@ func (w *world) misbehaveOverHTTP(t *testing.T, token string) {
 		t.Fatal(err)
 	}
 	_, _, _ = c.Read(ctx)
+}
+
+// signInEverywhere does all that hands out what lets somebody in, right and wrong, and
+// returns what was handed out.
+func (w *world) signInEverywhere(t *testing.T) (given []string) {
+	t.Helper()
+	h := w.overHTTP(t)
+	root := w.admin("root")
+	keep := func(reply map[string]any, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			secret, is := reply[name].(string)
+			if !is {
+				t.Fatalf("no %s in %v", name, reply)
+			}
+			given = append(given, secret)
+		}
+	}
+	invite := h.must(root, "invite.add", `{}`)
+	keep(invite, "code")
+	for _, request := range []string{
+		`{"user":"dave","password":"` + secretRenewed + `","invite":"` + secretKey + `"}`, `{"user":"dave","password":"` + secretRenewed + `"`,
+		`{"user":"dave","password":"` + secretRenewed + `","` + secretPassword + `":1}`, `{"user":"dave","password":["` + secretRenewed + `"]}`,
+		`{"password":"` + secretRenewed + `","password":"` + secretPassword + `"}`,
+	} {
+		h.askAs("", "register", request)
+		h.askAs("", "login", request)
+		h.askAs("", "refresh", `{"refresh_token":"`+secretKey+`","x":`+request)
+	}
+	made := h.mustAs("", "register", jsonOf(map[string]any{"user": "dave", "password": secretRenewed, "invite": invite["code"]}))
+	keep(made, "access_token", "refresh_token")
+	next := h.mustAs("", "refresh", jsonOf(map[string]any{"refresh_token": made["refresh_token"]}))
+	keep(next, "access_token", "refresh_token")
+	stream := h.mustAs(bearer(next["access_token"]), "stream_token", `{}`)
+	keep(stream, "token")
+	for _, query := range []string{"", "&x=" + secretKey, "&token=" + secretKey} {
+		answer, err := http.Get(h.url + "/v1/stream?token=" + stream["token"].(string) + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+	}
+	c := w.connect(t, login{version: 5, password: next["access_token"].(string), id: "phone", clean: true})
+	keep(c.call("dave", "refresh", jsonOf(map[string]any{"refresh_token": next["refresh_token"]})), "access_token", "refresh_token")
+	c.call("dave", "password", `{"old":"`+secretPassword+`","new":"`+secretRenewed+`"}`)
+	keep(c.call("dave", "password", `{"old":"`+secretRenewed+`","new":"`+secretRenewed+`2"}`), "access_token", "refresh_token")
+	h.askAs("", "refresh", jsonOf(map[string]any{"refresh_token": made["refresh_token"]})) // of a login that has ended
+	h.must(root, "user.password", `{"user":"dave","password":"`+secretRenewed+`"}`)
+	// A hash that cannot be read, and one of PHP's that is renewed.
+	w.exec(`UPDATE postbox.users SET password_hash = $1 WHERE name = 'dave'`, "$argon2id$"+secretKey)
+	h.askAs("", "login", `{"user":"dave","password":"`+secretRenewed+`"}`)
+	return given
+}
+
+// signInWhileAway asks for what cannot be checked then: nobody is told that a password
+// or a token is wrong.
+func (w *world) signInWhileAway(t *testing.T, given []string) {
+	t.Helper()
+	post := func(operation, request string) {
+		t.Helper()
+		answer, err := http.Post("http://"+w.at.HTTP+"/v1/"+operation, "application/json", strings.NewReader(request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusServiceUnavailable || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("%s while the database is away: %d, Retry-After %q", operation, answer.StatusCode, answer.Header.Get("Retry-After"))
+		}
+	}
+	post("login", `{"user":"dave","password":"`+secretRenewed+`"}`)
+	post("register", `{"user":"erin","password":"`+secretRenewed+`","invite":"`+given[0]+`"}`)
+	post("refresh", jsonOf(map[string]any{"refresh_token": given[len(given)-1]}))
 }

@@ -77,8 +77,91 @@ func (e *Engine) reveal(ctx context.Context, user postbox.UserID, other postbox.
 	}
 }
 
+// revealRoom tells those who are in a room, and who is in it now or no longer,
+// how they see each other from now on.
+func (e *Engine) revealRoom(ctx context.Context, event store.ControlEvent) {
+	if !e.hook.Watched() || event.Kind == store.ControlRoom && event.User == 0 {
+		return
+	}
+	people, err := e.store.RoomPeople(ctx, postbox.Room(event.Subject))
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
+	}
+	if event.User != 0 {
+		e.revealMember(ctx, event.User, people)
+		return
+	}
+	for _, p := range people { // the room is gone
+		e.revealTo(ctx, p.ID, people)
+	}
+}
+
+// revealMember tells a room's members how they see one, and that one how they are
+// seen.
+func (e *Engine) revealMember(ctx context.Context, user postbox.UserID, people []store.Seen) {
+	name, err := e.store.UserName(ctx, user)
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
+	}
+	viewers, err := e.store.Viewers(ctx, user)
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
+	}
+	self, err := sight{e.store, e.online}.Presence(ctx, user, []postbox.User{name})
+	if err != nil || len(self) != 1 {
+		e.notRevealed(ctx, err)
+		return
+	}
+	concerned := make(map[postbox.UserID]postbox.PresenceState, len(people))
+	for _, p := range people {
+		concerned[p.ID] = postbox.PresenceState{User: name}
+	}
+	for _, v := range viewers {
+		if _, ok := concerned[v]; ok {
+			concerned[v] = self[0]
+		}
+	}
+	delete(concerned, user)
+	e.hook.ShowEach(name, func(viewer postbox.UserID) (postbox.PresenceState, bool) {
+		state, ok := concerned[viewer]
+		return state, ok
+	})
+	e.revealTo(ctx, user, people)
+}
+
+// revealTo tells a user how others are, as far as the user may know now.
+func (e *Engine) revealTo(ctx context.Context, viewer postbox.UserID, people []store.Seen) {
+	if !e.hook.Watches(viewer) {
+		return
+	}
+	var names []postbox.User
+	for _, p := range people {
+		if p.ID != viewer {
+			names = append(names, p.Name)
+		}
+	}
+	visible, err := sight{e.store, e.online}.Presence(ctx, viewer, names)
+	if err != nil {
+		e.notRevealed(ctx, err)
+		return
+	}
+	known := make(map[postbox.User]bool, len(visible))
+	for _, s := range visible {
+		known[s.User] = true
+	}
+	for _, name := range names {
+		if !known[name] {
+			visible = append(visible, postbox.PresenceState{User: name})
+		}
+	}
+	e.hook.ShowAll(viewer, visible)
+}
+
 func (e *Engine) notRevealed(ctx context.Context, err error) {
-	if ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		e.o.Logger.Warn("telling somebody whom they see no longer, or again, failed", "error", err)
 	}
 }

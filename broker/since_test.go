@@ -97,6 +97,11 @@ func TestSinceAndSession(t *testing.T) {
 		c.Quiet()
 		w.fill(bob, 1)
 		c.puback(c.entry(6).PacketID)
+		c.unsubscribe(inbox)
+		c.subscribe(inbox+"/since/4", inbox) // this is nobody's but the application's
+		for n := int64(5); n <= 6; n++ {
+			c.puback(c.entry(n).PacketID)
+		}
 		c.Leave()
 
 		// A cursor that was set backwards is kept, though nothing was
