@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,6 +160,35 @@ func TestAWebSocketThatIsNotMQTTIsRefused(t *testing.T) {
 	}
 }
 
+// What is sent elsewhere goes nowhere: neither a password or a token of a login, nor a
+// connection over which one would go.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	defer other.Close()
+	server := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	want := `sends elsewhere, to "` + other.URL + `" (status 307)`
+	if _, err := client.Dial(bounded(t), options("ws"+strings.TrimPrefix(server.URL, "http"))); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("Dial = %v, want that it %s", err, want)
+	}
+	theirs := &http.Client{}
+	for name, o := range map[string]client.LoginOptions{
+		"a password":             {User: "alice", Password: "secret"},
+		"a refresh token":        {RefreshToken: "token"},
+		"the program's requests": {User: "alice", Password: "secret", HTTP: theirs},
+	} {
+		o.URL = server.URL
+		if _, err := newLogin(t, o).Token(bounded(t), ""); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: Token = %v, want that it %s", name, err, want)
+		}
+	}
+	if n := followed.Load(); n > 0 || theirs.CheckRedirect != nil {
+		t.Errorf("followed %d times; the program's http.Client was changed: %v", n, theirs.CheckRedirect != nil)
+	}
+}
+
 func TestDialChecksItsOptions(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*client.Options){
@@ -169,6 +201,7 @@ func TestDialChecksItsOptions(t *testing.T) {
 		"no user":             func(o *client.Options) { o.User = "" },
 		"user with a capital": func(o *client.Options) { o.User = "Alice" },
 		"no password":         func(o *client.Options) { o.Password = "" },
+		"a cursor of nothing": func(o *client.Options) { o.SendOnly, o.Cursor = true, client.CursorFile("cursor") },
 		"no device":           func(o *client.Options) { o.Device = "" },
 	} {
 		o := options("tcp://127.0.0.1:1")
@@ -196,9 +229,9 @@ func TestAServerThatStopsReadingIsLeft(t *testing.T) {
 		return fault{}
 	}
 	o := options(f.url)
-	o.SendOnly, o.ConnectTimeout = true, time.Second
+	o.SendOnly, o.ConnectTimeout = true, 2*time.Second
 	c := dial(t, o)
-	const sends = 200 // of 64 KiB: more than the system buffers for a connection
+	const sends = 100 // of 64 KiB: more than the system buffers for a connection
 	var wg sync.WaitGroup
 	for range sends {
 		wg.Go(func() {

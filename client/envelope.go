@@ -65,10 +65,15 @@ type Envelope struct {
 	Topic string
 	Text  string
 
-	// Event, Subject and Role are of a room entry.
-	Event   string
+	// Event is what has happened to a room: the entry's Type is room. Subject and
+	// Role are of the events about a member: whom, and their role now. Title,
+	// Public and History are what holds now, of created and updated.
+	Event   postbox.RoomAct
 	Subject postbox.User
-	Role    string
+	Role    postbox.Role
+	Title   string
+	Public  bool
+	History postbox.History
 }
 
 // wireEnvelope is the JSON object. Fields that must be told from absent are
@@ -79,7 +84,7 @@ type wireEnvelope struct {
 	After       *postbox.InboxSeq `json:"after"`
 	Next        postbox.InboxSeq  `json:"next"`
 	Epoch       postbox.Epoch     `json:"epoch"`
-	ID          string            `json:"id"`
+	ID          wireID            `json:"id"`
 	From        postbox.User      `json:"from"`
 	To          postbox.User      `json:"to"`
 	Room        postbox.Room      `json:"room"`
@@ -98,15 +103,22 @@ type wireEnvelope struct {
 	Code        postbox.Code      `json:"code"`
 	Topic       string            `json:"topic"`
 	Message     string            `json:"message"`
-	Event       string            `json:"event"`
+	Event       postbox.RoomAct   `json:"event"`
 	User        postbox.User      `json:"user"`
-	Role        string            `json:"role"`
+	Role        postbox.Role      `json:"role"`
+	Title       string            `json:"title"`
+	Public      bool              `json:"public"`
+	History     postbox.History   `json:"history"`
 }
 
 // ParseEnvelope reads one envelope. Fields and types that it does not know are
 // no error, so that a newer server can be read.
-func ParseEnvelope(data []byte) (Envelope, error) {
-	var w wireEnvelope
+func ParseEnvelope(data []byte) (Envelope, error) { return readEnvelope(data, "") }
+
+// readEnvelope is ParseEnvelope of one whose type is known to be usual unless it
+// says so itself.
+func readEnvelope(data []byte, usual string) (Envelope, error) {
+	w := wireEnvelope{Type: usual}
 	if err := json.Unmarshal(data, &w); err != nil {
 		return Envelope{}, fmt.Errorf("read envelope of %d bytes: %w", len(data), err)
 	}
@@ -120,12 +132,7 @@ func ParseEnvelope(data []byte) (Envelope, error) {
 		Retracted: w.Retracted, Expired: w.Expired, TooLarge: w.TooLarge,
 		Key: w.Key, Device: w.Device, Code: w.Code, Topic: w.Topic, Text: w.Message,
 		Event: w.Event, Subject: w.User, Role: w.Role,
-	}
-	if w.ID != "" {
-		var err error
-		if e.ID, err = postbox.ParseMessageID(w.ID); err != nil {
-			return Envelope{}, fmt.Errorf("read envelope: %w", err)
-		}
+		Title: w.Title, Public: w.Public, History: w.History, ID: postbox.MessageID(w.ID),
 	}
 	switch {
 	case w.After != nil:

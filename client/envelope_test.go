@@ -53,6 +53,11 @@ func TestParseEnvelopeReadsTheSpecification(t *testing.T) {
 			`{"inbox_seq":46,"type":"room","room":"dev","from":"alice","event":"added","user":"carol","role":"member"}`,
 			client.Envelope{Type: client.TypeRoom, InboxSeq: 46, After: 45, Room: "dev", From: "alice", Event: "added", Subject: "carol", Role: "member"},
 		},
+		"room's settings": {
+			`{"inbox_seq":47,"type":"room","room":"dev","from":"alice","event":"updated","title":"Dev","public":true,"history":"joined"}`,
+			client.Envelope{Type: client.TypeRoom, InboxSeq: 47, After: 46, Room: "dev", From: "alice", Event: postbox.RoomUpdated,
+				Title: "Dev", Public: true, History: postbox.HistoryJoined},
+		},
 		"gap": {
 			`{"type":"gap","epoch":"k3f9","code":"expired","after":46,"next":500}`,
 			client.Envelope{Type: client.TypeGap, Epoch: "k3f9", Code: postbox.CodeExpired, After: 46, Next: 500},

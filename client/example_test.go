@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,13 +13,11 @@ import (
 	"postbox/client"
 )
 
-// demo runs a server with the user alice for an example, which may send to bob
-// and to herself, and returns its URL.
+// demo runs a server with the users alice and bob for an example, and returns its
+// URL. It is a real one, on a PostgreSQL of its own.
 func demo() (url string, stop func()) {
 	t := &exampleTB{}
-	f := newFake(t)
-	refuseStrangers(f)
-	return f.url, t.end
+	return newInside(t).url, t.end
 }
 
 // exampleTB lets an example use what was made for tests.
@@ -28,11 +27,17 @@ type exampleTB struct {
 }
 
 func (t *exampleTB) Helper()                   {}
+func (t *exampleTB) Name() string              { return "Example" }
+func (t *exampleTB) Context() context.Context  { return context.Background() }
 func (t *exampleTB) Cleanup(f func())          { t.cleanups = append(t.cleanups, f) }
 func (t *exampleTB) Fatal(args ...any)         { log.Fatal(args...) }
+func (t *exampleTB) Fatalf(f string, a ...any) { log.Fatalf(f, a...) }
+func (t *exampleTB) Error(args ...any)         { log.Print(args...) }
 func (t *exampleTB) Errorf(f string, a ...any) { log.Printf(f, a...) }
+func (t *exampleTB) Logf(f string, a ...any)   { log.Printf(f, a...) }
+func (t *exampleTB) Failed() bool              { return false }
 func (t *exampleTB) end() {
-	for _, f := range t.cleanups {
+	for _, f := range slices.Backward(t.cleanups) {
 		f()
 	}
 }
@@ -40,7 +45,7 @@ func (t *exampleTB) end() {
 func Example() {
 	url, stop := demo()
 	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	alice, err := client.Dial(ctx, client.Options{URL: url, User: "alice", Password: "correct horse", Device: "laptop"})
@@ -63,7 +68,7 @@ func Example() {
 func ExampleClient_Send_refused() {
 	url, stop := demo()
 	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	alice, err := client.Dial(ctx, client.Options{
@@ -73,9 +78,9 @@ func ExampleClient_Send_refused() {
 		log.Fatal(err)
 	}
 	defer alice.Close(ctx)
-	_, err = alice.Send(ctx, "carol", []byte("hello"))
-	fmt.Println(errors.Is(err, postbox.ErrForbidden), err)
-	// Output: true send to carol: carol does not accept messages from you
+	_, err = alice.Send(ctx, "nobody", []byte("hello"))
+	fmt.Println(errors.Is(err, postbox.ErrNotFound))
+	// Output: true
 }
 
 // A program that must not send twice, whatever happens to it, makes the key
@@ -83,7 +88,7 @@ func ExampleClient_Send_refused() {
 func ExampleWithKey() {
 	url, stop := demo()
 	defer stop()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
 	shop, err := client.Dial(ctx, client.Options{
@@ -98,9 +103,80 @@ func ExampleWithKey() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(r.Key, r.Seq)
+		fmt.Println(r.Key, r.Seq, r.Duplicate)
 	}
 	// Output:
-	// order-1042-shipped 1
-	// order-1042-shipped 1
+	// order-1042-shipped 1 false
+	// order-1042-shipped 1 true
+}
+
+// A conversation is read from its first message on, page by page.
+func ExampleClient_Messages() {
+	url, stop := demo()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	alice, err := client.Dial(ctx, client.Options{
+		URL: url, User: "alice", Password: "correct horse", Device: "laptop", SendOnly: true,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer alice.Close(ctx)
+	for _, text := range []string{"milk", "bread"} {
+		if _, err := alice.Send(ctx, "alice", []byte(text)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for m, err := range alice.Messages(ctx, client.With("alice"), postbox.Bound{}) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%d %s\n", m.Seq, m.Body)
+	}
+	// Output:
+	// 1 milk
+	// 2 bread
+}
+
+// Two users meet in a room: what is said there arrives in the inbox of each.
+func ExampleClient_CreateRoom() {
+	url, stop := demo()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+
+	o := client.Options{URL: url, User: "alice", Password: "correct horse", Device: "laptop"}
+	alice, err := client.Dial(ctx, o)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer alice.Close(ctx)
+	o.User = "bob"
+	bob, err := client.Dial(ctx, o)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bob.Close(ctx)
+	if _, err := alice.CreateRoom(ctx, "tea", client.RoomSettings{}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := alice.AddMember(ctx, "tea", "bob", postbox.RoleMember); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := alice.SendToRoom(ctx, "tea", []byte("at five?")); err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		d, err := bob.Receive(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s %s: %s%s\n", d.Type, d.Room, d.Event, d.Body)
+		d.Ack()
+	}
+	// Output:
+	// room tea: added
+	// message tea: at five?
 }

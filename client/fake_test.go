@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log"
@@ -19,6 +20,7 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"postbox"
+	"postbox/api"
 )
 
 // fake plays the server of docs/spec.md §3 to §6 for MQTT 3.1.1, in memory, so
@@ -32,7 +34,8 @@ type fake struct {
 
 	mu       sync.Mutex
 	inboxes  map[postbox.User][]*postbox.Message
-	keys     map[string]bool // sender and key
+	keys     map[string]postbox.Stored // by sender and key
+	made     int                       // messages
 	sessions map[string]*session
 	conns    map[net.Conn]*peer
 	expired  map[postbox.User]postbox.InboxSeq // entries up to it are gone
@@ -56,6 +59,7 @@ type fault struct {
 	cutBefore bool // the connection dies before the message is stored
 	cutAfter  bool // … after it is stored, before anybody is told
 	refuse    *postbox.Error
+	mute      bool // the reply of a request is dropped
 }
 
 // session is what the server keeps of a device.
@@ -73,6 +77,7 @@ type peer struct {
 	next    postbox.InboxSeq // the next entry to deliver
 	open    map[uint16]postbox.InboxSeq
 	gap     bool // the announced gap is not acknowledged
+	replies bool // it hears the replies to its requests
 }
 
 const (
@@ -88,7 +93,7 @@ func newFake(t testing.TB) *fake {
 	}
 	f := &fake{
 		t: t, url: "tcp://" + listener.Addr().String(), epoch: "k3f9",
-		inboxes: make(map[postbox.User][]*postbox.Message), keys: make(map[string]bool),
+		inboxes: make(map[postbox.User][]*postbox.Message), keys: make(map[string]postbox.Stored),
 		sessions: make(map[string]*session), conns: make(map[net.Conn]*peer),
 		expired: make(map[postbox.User]postbox.InboxSeq),
 		seen:    make(map[string]int), acks: make(map[string][]uint16),
@@ -203,14 +208,17 @@ func (f *fake) connect(p *peer, m *packets.ConnectPacket) bool {
 	if f.connack != nil {
 		ack.ReturnCode = f.connack(m)
 	}
-	if m.CleanSession || m.ProtocolVersion != 4 {
-		f.t.Errorf("CONNECT of version %d with clean session %t", m.ProtocolVersion, m.CleanSession)
+	if m.ProtocolVersion != 4 {
+		f.t.Errorf("CONNECT of version %d", m.ProtocolVersion)
 	}
 	if ack.ReturnCode != packets.Accepted {
 		_ = ack.Write(p)
 		return false
 	}
 	p.user, p.device = postbox.User(m.Username), m.ClientIdentifier
+	if m.CleanSession {
+		delete(f.sessions, p.device)
+	}
 	p.session = f.sessions[p.device]
 	ack.SessionPresent = p.session != nil
 	if p.session == nil {
@@ -234,12 +242,14 @@ func (f *fake) subscribe(p *peer, m *packets.SubscribePacket) {
 			continue
 		}
 		if filter.Control {
-			if filter.Since.Epoch != f.epoch {
+			if filter.Since.Epoch != f.epoch && filter.Since != (postbox.Position{}) {
 				f.t.Errorf("the client continues in epoch %s, not in %s", filter.Since.Epoch, f.epoch)
 			}
 			p.session.cursor = filter.Since.Seq
 			p.next = p.session.cursor + 1
-		} else {
+		}
+		p.replies = p.replies || filter.Kind == postbox.KindReply
+		if filter.Kind == postbox.KindInbox && !filter.Control {
 			p.session.subscribed = true
 		}
 		ack.ReturnCodes = append(ack.ReturnCodes, 1)
@@ -248,13 +258,29 @@ func (f *fake) subscribe(p *peer, m *packets.SubscribePacket) {
 	f.deliver(p)
 }
 
+// publish takes a message, as it is or as the request send.
 func (f *fake) publish(p *peer, m *packets.PublishPacket) bool {
 	topic, err := postbox.ParseTopic(m.TopicName)
-	if err != nil || topic.Kind != postbox.KindInbox || m.Qos != 1 || topic.Key == "" {
+	if err != nil || m.Qos != 1 || topic.Key == "" && topic.Operation != "send" {
 		f.t.Errorf("the client published to %s with QoS %d: %v", m.TopicName, m.Qos, err)
 		return false
 	}
-	f.seen[topic.Key]++
+	message := &postbox.Message{From: p.user, To: topic.User, Key: topic.Key, Device: p.device, Body: m.Payload}
+	request := topic.Kind == postbox.KindAPI
+	var asked struct {
+		To        postbox.User `json:"to"`
+		Key       string       `json:"idempotency_key"`
+		Body      string       `json:"body"`
+		Base64    []byte       `json:"body_base64"`
+		RequestID string       `json:"request_id"`
+	}
+	if request {
+		if err := json.Unmarshal(m.Payload, &asked); err != nil {
+			f.t.Errorf("the request %q: %v", m.Payload, err)
+		}
+		message.To, message.Key, message.Body = asked.To, asked.Key, append([]byte(asked.Body), asked.Base64...)
+	}
+	f.seen[message.Key]++
 	var wrong fault
 	if f.fault != nil {
 		wrong = f.fault(m)
@@ -266,13 +292,21 @@ func (f *fake) publish(p *peer, m *packets.PublishPacket) bool {
 	ack.MessageID = m.MessageID
 	if wrong.refuse != nil {
 		// In front of an acknowledgement that says nothing.
-		f.write(p, gapID+1, postbox.AppendError(nil, wrong.refuse, m.TopicName, topic.Key))
+		if request {
+			f.reply(p, api.AppendError(nil, wrong.refuse, asked.RequestID))
+		}
+		if !request || wrong.refuse.Code == postbox.CodeRateLimited {
+			f.write(p, gapID+1, postbox.AppendError(nil, wrong.refuse, m.TopicName, topic.Key))
+		}
 		_ = ack.Write(p)
 		return true
 	}
-	f.store(&postbox.Message{From: p.user, To: topic.User, Key: topic.Key, Device: p.device, Body: m.Payload})
+	stored, duplicate := f.store(message)
 	if wrong.cutAfter {
 		return false
+	}
+	if request && !wrong.mute {
+		f.reply(p, api.AppendSent(nil, stored, duplicate, asked.RequestID))
 	}
 	_ = ack.Write(p)
 	for _, other := range f.conns {
@@ -281,21 +315,33 @@ func (f *fake) publish(p *peer, m *packets.PublishPacket) bool {
 	return true
 }
 
-// store appends m to the inboxes of both, unless its key is known.
-func (f *fake) store(m *postbox.Message) {
-	if id := string(m.From) + " " + m.Key; m.Key != "" {
-		if f.keys[id] {
-			return
-		}
-		f.keys[id] = true
+// reply sends the reply to a request.
+func (f *fake) reply(p *peer, payload []byte) {
+	if !p.replies {
+		f.t.Error("the client asks without listening for the reply")
 	}
-	m.ID[15] = byte(len(f.keys))
+	m := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	m.TopicName, m.Payload = fmt.Sprintf("reply/%s/%s", p.user, p.device), payload
+	_ = m.Write(p)
+}
+
+// store appends m to the inboxes of both, unless its key is known.
+func (f *fake) store(m *postbox.Message) (stored postbox.Stored, duplicate bool) {
+	if id := string(m.From) + " " + m.Key; m.Key != "" {
+		if old, ok := f.keys[id]; ok {
+			return old, true
+		}
+		defer func() { f.keys[id] = stored }()
+	}
+	f.made++
+	m.ID[15] = byte(f.made)
 	m.Seq = postbox.Seq(len(f.inboxes[m.To]) + 1)
 	m.SentAt = time.UnixMilli(1_795_348_800_000)
 	f.inboxes[m.From] = append(f.inboxes[m.From], m)
 	if m.To != m.From {
 		f.inboxes[m.To] = append(f.inboxes[m.To], m)
 	}
+	return postbox.Stored{ID: m.ID, Seq: m.Seq, InboxSeq: postbox.InboxSeq(len(f.inboxes[m.From])), SentAt: m.SentAt}, false
 }
 
 // deliver sends p what is due to it and has room in its window.

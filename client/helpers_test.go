@@ -11,7 +11,7 @@ import (
 )
 
 // patience bounds what a test waits for that must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func options(url string) client.Options {
 	return client.Options{URL: url, User: "alice", Password: "secret", Device: "phone",

@@ -29,6 +29,8 @@ type ledger struct {
 	// at is the place behind the newest item; its epoch is empty until one
 	// has arrived.
 	at postbox.Position
+	// moved is told when resume may say something else.
+	moved chan struct{}
 }
 
 // arrival is one PUBLISH and the item it brought.
@@ -44,7 +46,19 @@ type item struct {
 	acked  bool
 }
 
-func newLedger() *ledger { return &ledger{open: make(map[postbox.InboxSeq]*item)} }
+func newLedger() *ledger {
+	return &ledger{open: make(map[postbox.InboxSeq]*item), moved: make(chan struct{}, 1)}
+}
+
+// start is told where the inbox begins for this client, unless something has
+// arrived already.
+func (g *ledger) start(at postbox.Position) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.at.Epoch == "" {
+		g.at = at
+	}
+}
 
 // begin starts a connection: what follows is numbered anew by it.
 func (g *ledger) begin(conn *link) {
@@ -119,6 +133,7 @@ func (g *ledger) acknowledge(it *item) {
 		g.items = g.items[1:]
 	}
 	g.mu.Unlock()
+	tell(g.moved)
 	g.flush()
 }
 

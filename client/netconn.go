@@ -79,11 +79,14 @@ func openWebSocket(ctx context.Context, u *url.URL, config *tls.Config) (net.Con
 		Proxy: http.ProxyFromEnvironment, DialContext: openTCP,
 		TLSClientConfig: config, DisableKeepAlives: true,
 	}
-	ws, _, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
-		HTTPClient:   &http.Client{Transport: transport},
+	ws, answer, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
+		HTTPClient:   &http.Client{Transport: transport, CheckRedirect: stay},
 		Subprotocols: []string{"mqtt"}, // [MQTT-6.0.0-3]
 	})
 	if err != nil {
+		if to := elsewhere(u.String(), answer); to != nil {
+			return nil, to
+		}
 		return nil, err
 	}
 	if ws.Subprotocol() != "mqtt" {
@@ -91,6 +94,18 @@ func openWebSocket(ctx context.Context, u *url.URL, config *tls.Config) (net.Con
 		return nil, fmt.Errorf("%s does not speak MQTT: it did not take the WebSocket subprotocol mqtt", u)
 	}
 	return webSocket{websocket.NetConn(context.Background(), ws, websocket.MessageBinary), ws}, nil
+}
+
+// stay is a CheckRedirect: a password or a token goes to the address that was given,
+// and no further.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// elsewhere is the error of an answer that is a redirect, nil of another one or none.
+func elsewhere(address string, answer *http.Response) error {
+	if answer == nil || answer.StatusCode/100 != 3 {
+		return nil
+	}
+	return fmt.Errorf("%s sends elsewhere, to %q (status %d): give that address if you trust it", address, answer.Header.Get("Location"), answer.StatusCode)
 }
 
 // lingering reads on for a moment when it is closed, until the server has

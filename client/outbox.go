@@ -2,188 +2,266 @@ package client
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
+	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"postbox"
 )
 
-// maxRemembered is how many confirmed sends are remembered, for a Send that is
-// repeated after its ctx ended.
-const maxRemembered = 1024
+// mostAgain is how many messages, from the first on, are asked for as requests
+// when nothing is confirmed: those behind them follow as these are answered.
+const mostAgain = 8
 
-// sending is one Send that waits for its confirmation.
-type sending struct {
-	to     postbox.User
-	key    string
-	topic  string
-	body   []byte // never changed: Paho may hold it
-	result chan result
-}
-
-type result struct {
-	receipt Receipt
-	err     error
-}
-
-// outbox holds the sends that wait, in order. A send stays until it is
-// confirmed, refused or given up, and is published on each connection once.
+// outbox holds the errands that wait for an answer, in order. Each is published
+// on each connection once, and again when it is time.
 type outbox struct {
-	me     postbox.User
-	places chan struct{} // holds one value for each send that waits
-	more   chan struct{} // told when there may be something to publish
+	me   postbox.User
+	more chan struct{} // told when there may be something to publish
 
 	mu      sync.Mutex
-	conn    *link      // on which is published
-	waiting []*sending // in the order of Send
-	next    int        // the first of waiting not published on this connection
-	byKey   map[string]*sending
-	// remembered are the newest own copies by key, keys the same as they came.
-	remembered map[string]stored
-	keys       []string
+	conn    *link     // on which is published
+	waiting []*errand // in the order of enter
+	due     []*errand // what of waiting is to be published next
+	byKey   map[string]*errand
+	byID    map[string]*errand
+	// settled is when a message was last confirmed or refused, or a connection
+	// begun.
+	settled time.Time
 }
 
-// stored is a confirmed message.
-type stored struct {
-	receipt Receipt
-	to      postbox.User
-	digest  [sha256.Size]byte
-}
-
-func newOutbox(me postbox.User, inFlight int) *outbox {
+func newOutbox(me postbox.User) *outbox {
 	return &outbox{
-		me:         me,
-		places:     make(chan struct{}, inFlight),
-		more:       make(chan struct{}, 1),
-		byKey:      make(map[string]*sending),
-		remembered: make(map[string]stored),
+		me:    me,
+		more:  make(chan struct{}, 1),
+		byKey: make(map[string]*errand),
+		byID:  make(map[string]*errand),
 	}
 }
 
-// enter adds a send, once there is a place. Its result may be there at once.
-func (b *outbox) enter(ctx, client context.Context, s *sending) error {
-	select {
-	case b.places <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-client.Done():
-		return context.Cause(client)
-	}
+// enter adds an errand.
+func (b *outbox) enter(e *errand) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.byKey[s.key] != nil {
-		<-b.places
-		return postbox.Errorf(postbox.CodeConflict, "another Send is waiting under the idempotency key %s", s.key)
+	if e.key != "" {
+		if b.byKey[e.key] != nil {
+			return postbox.Errorf(postbox.CodeConflict, "another Send is waiting under the idempotency key %s", e.key)
+		}
+		b.byKey[e.key] = e
 	}
-	b.byKey[s.key] = s
-	if old, ok := b.remembered[s.key]; ok && old.to == s.to && old.digest == sha256.Sum256(s.body) {
-		s.result <- result{receipt: old.receipt}
-		return nil
-	}
-	b.waiting = append(b.waiting, s)
+	b.byID[e.id] = e
+	b.waiting = append(b.waiting, e)
+	b.due = append(b.due, e)
 	tell(b.more)
 	return nil
 }
 
-// leave removes a send, whatever became of it.
-func (b *outbox) leave(s *sending) {
+// leave removes an errand, whatever became of it.
+func (b *outbox) leave(e *errand) {
 	b.mu.Lock()
-	b.remove(s)
-	delete(b.byKey, s.key)
-	b.mu.Unlock()
-	<-b.places
-}
-
-func (b *outbox) remove(s *sending) {
-	if i := slices.Index(b.waiting, s); i >= 0 {
-		b.waiting = slices.Delete(b.waiting, i, i+1)
-		if i < b.next {
-			b.next--
-		}
+	defer b.mu.Unlock()
+	b.remove(e)
+	delete(b.byID, e.id)
+	if b.byKey[e.key] == e {
+		delete(b.byKey, e.key)
 	}
 }
 
-// begin makes all that waits due again, on a new connection.
+func (b *outbox) remove(e *errand) {
+	if i := slices.Index(b.waiting, e); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	}
+	if i := slices.Index(b.due, e); i >= 0 {
+		b.due = slices.Delete(b.due, i, i+1)
+	}
+}
+
+// begin makes all that waits due again, on a new connection: what was published
+// before goes as a request, whose reply tells also what is stored already.
 func (b *outbox) begin(conn *link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.conn, b.next = conn, 0
+	b.conn, b.settled = conn, time.Now()
+	for _, e := range slices.Clone(b.waiting) {
+		switch {
+		case e.published == 0:
+		case e.once:
+			b.settle(e, result{err: postbox.Errorf(postbox.CodeUnavailable, "the connection was lost before the answer came: it may be done or not")})
+		default:
+			e.asRequest = true
+		}
+	}
+	b.due = slices.Clone(b.waiting)
 	tell(b.more)
 }
 
-// take returns the next send to publish on conn. There is none for any but the
-// newest connection.
-func (b *outbox) take(conn *link) *sending {
+// take returns the next errand to publish on conn, and whether as a request.
+// There is none for any but the newest connection.
+func (b *outbox) take(conn *link) (e *errand, asRequest bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.conn != conn || b.next == len(b.waiting) {
-		return nil
+	if b.conn != conn || len(b.due) == 0 {
+		return nil, false
 	}
-	b.next++
-	return b.waiting[b.next-1]
+	e = b.due[0]
+	b.due = b.due[1:]
+	e.published++
+	e.at = time.Now()
+	return e, e.asRequest || !e.plain()
 }
 
-// putBack undoes the take of s, which could not be published.
-func (b *outbox) putBack(conn *link, s *sending) {
+// putBack undoes the take of e, which could not be published.
+func (b *outbox) putBack(conn *link, e *errand) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if i := slices.Index(b.waiting, s); b.conn == conn && i >= 0 {
-		b.next = min(b.next, i)
+	if b.conn == conn && slices.Contains(b.waiting, e) && !slices.Contains(b.due, e) {
+		e.published--
+		b.due = slices.Insert(b.due, 0, e)
 	}
 }
 
-// confirm looks whether e is the own copy of a send. A copy of another message
-// that the user once sent under the same key is not: that send will be refused
-// as a conflict.
-func (b *outbox) confirm(e *Envelope) {
-	if e.Type != TypeMessage || e.Key == "" || e.From != b.me {
+// patience is how long an errand waits for its answer before again is called.
+func (b *outbox) patience(e *errand) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.plain() {
+		return confirmBy
+	}
+	return askAgain
+}
+
+// again makes an errand due that has not been answered, and returns how long to
+// wait before the next time. A message that was published plainly has time as
+// long as others before it are confirmed.
+func (b *outbox) again(e *errand) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at := slices.Index(b.waiting, e)
+	if at < 0 || e.published == 0 || e.once || slices.Contains(b.due, e) {
+		return confirmBy
+	}
+	switch {
+	case e.copied != nil:
+		b.settle(e, result{receipt: *e.copied})
+		return askAgain
+	case e.asRequest || !e.plain():
+		if time.Since(e.at) < askAgain {
+			return confirmBy
+		}
+	case at >= mostAgain || time.Since(b.settled) < confirmBy:
+		return confirmBy
+	}
+	e.asRequest = true
+	b.due = append(b.due, e)
+	tell(b.more)
+	return confirmBy
+}
+
+// calm is told that there were too many requests. What can be published plainly
+// is so, which the server slows and does not refuse; all else waits.
+func (b *outbox) calm(e *errand, pause time.Duration) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !e.plain() {
+		e.at = time.Time{}
+		return pause
+	}
+	if e.asRequest && slices.Contains(b.waiting, e) && !slices.Contains(b.due, e) {
+		b.due = append(b.due, e)
+		tell(b.more)
+	}
+	e.asRequest = false
+	return confirmBy
+}
+
+// repeated reports whether an errand was published more than once.
+func (b *outbox) repeated(e *errand) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return e.published > 1
+}
+
+// confirm looks whether e is the own copy of a message that was published
+// plainly. A copy of another message that the user once sent under the same key
+// is not: that one will be refused as a conflict.
+func (b *outbox) confirm(copied *Envelope) {
+	if copied.Type != TypeMessage || copied.Key == "" || copied.From != b.me {
 		return
 	}
-	r := Receipt{ID: e.ID, Seq: e.Seq, InboxSeq: e.InboxSeq, SentAt: e.SentAt, Key: e.Key}
-	asSent := e.Body != nil && e.EditedAt.IsZero()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if asSent {
-		b.remember(e.Key, stored{receipt: r, to: e.To, digest: sha256.Sum256(e.Body)})
-	}
-	s := b.byKey[e.Key]
-	if s == nil || s.to != e.To || asSent && !bytes.Equal(s.body, e.Body) {
+	e := b.byKey[copied.Key]
+	if e == nil || !e.plain() || e.to != copied.To || e.room != copied.Room {
 		return
 	}
-	b.settle(s, result{receipt: r})
+	asSent := copied.Body != nil && copied.EditedAt.IsZero() && bytes.Equal(e.body, copied.Body) && copied.Ref == nil
+	if !asSent && !e.private {
+		return
+	}
+	r := Receipt{ID: copied.ID, Seq: copied.Seq, InboxSeq: copied.InboxSeq, SentAt: copied.SentAt, Key: copied.Key}
+	if e.asRequest && !e.private {
+		e.copied = &r // it may be an old one: the reply tells
+		return
+	}
+	b.settle(e, result{receipt: r})
 }
 
-// refuse gives an error envelope to the send that it is about, and reports
+// refuse gives an error envelope to the message that it is about, and reports
 // whether there is one.
-func (b *outbox) refuse(e *Envelope) bool {
+func (b *outbox) refuse(told *Envelope) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.byKey[e.Key]
-	if s == nil || s.topic != e.Topic {
+	e := b.byKey[told.Key]
+	if e == nil || e.topic != told.Topic {
 		return false
 	}
-	b.settle(s, result{err: &postbox.Error{Code: e.Code, Message: e.Text}})
+	b.settle(e, result{err: &postbox.Error{Code: told.Code, Message: told.Text}})
 	return true
 }
 
-// settle ends a send; only its first result counts.
-func (b *outbox) settle(s *sending, r result) {
-	b.remove(s)
-	select {
-	case s.result <- r:
-	default:
+// answer gives a reply to the request with this id, if it waits. Too many
+// requests are an answer that does not end it.
+func (b *outbox) answer(id string, r result) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.byID[id]
+	if e == nil {
+		return
 	}
+	if !e.once && errors.Is(r.err, postbox.ErrRateLimited) {
+		e.offer(r)
+		return
+	}
+	b.settle(e, r)
 }
 
-func (b *outbox) remember(key string, m stored) {
-	if _, ok := b.remembered[key]; !ok {
-		if len(b.keys) == maxRemembered {
-			delete(b.remembered, b.keys[0])
-			b.keys = b.keys[1:]
-		}
-		b.keys = append(b.keys, key)
+// settle ends an errand; only its first result counts.
+func (b *outbox) settle(e *errand, r result) {
+	b.remove(e)
+	if e.key != "" {
+		b.settled = time.Now()
 	}
-	b.remembered[key] = m
+	e.offer(r)
+}
+
+// offer leaves a result. One that says only that there were too many requests
+// makes room for a better one.
+func (e *errand) offer(r result) {
+	select {
+	case e.result <- r:
+		return
+	default:
+	}
+	select {
+	case old := <-e.result:
+		if !errors.Is(old.err, postbox.ErrRateLimited) {
+			r = old
+		}
+	default:
+	}
+	select {
+	case e.result <- r:
+	default:
+	}
 }

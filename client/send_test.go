@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func TestSendsAreStoredInOrderAcrossCuts(t *testing.T) {
 // refuseStrangers makes carol accept nothing.
 func refuseStrangers(f *fake) {
 	f.fault = func(p *packets.PublishPacket) fault {
-		if strings.HasPrefix(p.TopicName, "inbox/carol/") {
+		if strings.HasPrefix(p.TopicName, "inbox/carol/") || bytes.Contains(p.Payload, []byte(`"to":"carol"`)) {
 			return fault{refuse: postbox.Errorf(postbox.CodeForbidden, "carol does not accept messages from you")}
 		}
 		return fault{}

@@ -39,6 +39,9 @@ var elsewhere sync.Mutex
 
 const insidePassword = "correct horse"
 
+// insideHash is made once: it costs what a password should cost.
+var insideHash = sync.OnceValues(func() (string, error) { return auth.HashPassword(insidePassword) })
+
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	if url := os.Getenv("POSTBOX_TEST_URL"); url != "" {
@@ -57,7 +60,7 @@ func newInside(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	defer st.Close()
-	hash, err := auth.HashPassword(insidePassword)
+	hash, err := insideHash()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +76,7 @@ func (w *world) start(t testing.TB, address string) {
 	t.Helper()
 	c := configs.Default()
 	c.Listen.MQTT, c.Listen.HTTP, c.Listen.Private = address, "127.0.0.1:0", "127.0.0.1:0"
-	c.Limits.PublishRate = 0
+	c.Limits.PublishRate, c.Limits.RequestRate = 0, 0
 	ctx := bounded(t)
 	var server *broker.Server
 	for server == nil {
