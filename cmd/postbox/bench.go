@@ -18,6 +18,12 @@ import (
 type benchCmd struct {
 	Send    benchSendCmd    `cmd:"" help:"Measure how fast an MQTT broker acknowledges and delivers, and what it loses."`
 	History benchHistoryCmd `cmd:"" help:"Fill a database and measure how fast history is read."`
+	Search  benchSearchCmd  `cmd:"" help:"Fill a database and measure how fast messages are found."`
+	Room    benchRoomCmd    `cmd:"" help:"Measure a large room, and direct messages beside it."`
+	Connect benchConnectCmd `cmd:"" help:"Measure idle connections: how fast, how much memory, and how fast all come back."`
+	CatchUp benchCatchUpCmd `cmd:"" help:"Measure how fast devices get what they have missed, and what is left for live senders."`
+	Mixed   benchMixedCmd   `cmd:"" help:"Measure direct messages at a rate, alone and beside rooms, history, reads and reconnects."`
+	Report  benchReportCmd  `cmd:"" help:"Draw reports of the other commands as a page of HTML."`
 	Compare benchCompareCmd `cmd:"" help:"Measure several brokers in turn and print the ratios."`
 }
 

@@ -10,8 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"postbox/auth"
-	"postbox/broker"
+	"postbox"
 	"postbox/internal/bench"
 	"postbox/internal/embedpg"
 	"postbox/store"
@@ -24,6 +23,7 @@ type benchHistoryCmd struct {
 	Messages    int           `short:"m" default:"200000" help:"Fill the database until it has so many."`
 	Users       int           `default:"100" help:"Users to fill it with."`
 	Friends     int           `default:"20" help:"With how many others each has a conversation; an even number."`
+	ServerPID   int           `name:"server-pid" help:"Process of the server, for its CPU."`
 	Clients     []int         `default:"1,16" help:"Readers at once, a run for each."`
 	Limit       int           `default:"50" help:"Messages of a page."`
 	Duration    time.Duration `default:"20s" help:"Length of a run."`
@@ -31,6 +31,9 @@ type benchHistoryCmd struct {
 	Note        []string      `sep:"none" help:"Put a setting that matters into the report. Repeatable."`
 	JSON        bool          `help:"Print JSON instead of text."`
 	Out         string        `type:"path" help:"Write JSON to this file too."`
+
+	// body makes the bodies; nil: bench.HistoryBody.
+	body func(low, high string, seq int) string
 }
 
 // Help is the end of the command's --help.
@@ -65,20 +68,9 @@ func (c *benchHistoryCmd) Validate() error {
 
 // Run fills, reads and prints.
 func (c *benchHistoryCmd) Run(ctx context.Context, g *globals) error {
-	url, address := c.DatabaseURL, c.Addr
-	if c.EmbeddedDir != "" {
-		var err error
-		if url, err = embedpg.Attach(c.EmbeddedDir); err != nil {
-			return err
-		}
-		if address == "" {
-			if address, err = embeddedHTTP(c.EmbeddedDir); err != nil {
-				return err
-			}
-		}
-	}
-	if address == "" {
-		address = "127.0.0.1:8080"
+	url, address, err := benchTarget(c.DatabaseURL, c.EmbeddedDir, c.Addr)
+	if err != nil {
+		return err
 	}
 	db, err := store.Open(store.Options{URL: url, PoolSize: 2})
 	if err != nil {
@@ -89,10 +81,14 @@ func (c *benchHistoryCmd) Run(ctx context.Context, g *globals) error {
 	if err != nil {
 		return err
 	}
+	processes := bench.Processes{Server: c.ServerPID}
+	if processes.Database, err = findPostmaster(ctx, db); err != nil {
+		return err
+	}
 	for _, deep := range []bool{false, true} {
 		for _, clients := range c.Clients {
 			run, err := bench.History(ctx, bench.HistoryOptions{
-				Address: address, Shelves: shelves, Clients: clients, Limit: c.Limit, Deep: deep, WarmUp: c.WarmUp, Duration: c.Duration,
+				Address: address, Shelves: shelves, Clients: clients, Limit: c.Limit, Deep: deep, WarmUp: c.WarmUp, Duration: c.Duration, Processes: processes,
 			})
 			if err != nil {
 				return err
@@ -114,23 +110,24 @@ func (c *benchHistoryCmd) library(ctx context.Context, db *store.Store, g *globa
 	if err != nil {
 		return nil, nil, err
 	}
+	if c.body != nil {
+		l.body = c.body
+	}
 	added, took, err := l.fill(ctx, c.Messages, g.Stderr)
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := broker.OpenTokens(ctx, db)
+	names := make([]postbox.User, c.Users)
+	for i := range names {
+		names[i] = libraryUser(i)
+	}
+	logins, err := tokenLogins(ctx, db, names)
 	if err != nil {
 		return nil, nil, err
 	}
-	secrets := make([]string, c.Users)
-	for i := range secrets {
-		if secrets[i], _, err = tokens.Issue(libraryUser(i), auth.PurposeAccess, 12*time.Hour); err != nil {
-			return nil, nil, err
-		}
-	}
 	var shelves []bench.Shelf
 	for _, s := range l.shelves {
-		shelves = append(shelves, bench.Shelf{User: string(libraryUser(s.low)), With: string(libraryUser(s.high)), Token: secrets[s.low], Length: s.length})
+		shelves = append(shelves, bench.Shelf{User: string(libraryUser(s.low)), With: string(libraryUser(s.high)), Token: logins[s.low].Password, Length: s.length})
 	}
 	about := bench.Library{Messages: l.total, Conversations: len(shelves), Users: c.Users, Filled: added}
 	if added > 0 {
@@ -138,6 +135,26 @@ func (c *benchHistoryCmd) library(ctx context.Context, db *store.Store, g *globa
 	}
 	err = db.DB().GetContext(ctx, &about.Bytes, `SELECT pg_database_size(current_database())`)
 	return bench.NewHistoryReport(about, c.Note), shelves, err
+}
+
+// benchTarget is where the database and the HTTP API of the server are that is
+// measured.
+func benchTarget(databaseURL, embeddedDir, given string) (url, address string, err error) {
+	url, address = databaseURL, given
+	if embeddedDir != "" {
+		if url, err = embedpg.Attach(embeddedDir); err != nil {
+			return "", "", err
+		}
+		if address == "" {
+			if address, err = embeddedHTTP(embeddedDir); err != nil {
+				return "", "", err
+			}
+		}
+	}
+	if address == "" {
+		address = "127.0.0.1:8080"
+	}
+	return url, address, nil
 }
 
 // embeddedHTTP reads where the API of a data directory's server listens.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"encoding/binary"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"io"
 	mathrand "math/rand/v2"
 	"time"
+
+	"github.com/lib/pq"
 
 	"postbox"
 	"postbox/internal/bench"
@@ -27,6 +28,8 @@ type library struct {
 	inboxes []int64 // last number of each user's
 	shelves []libraryShelf
 	total   int
+	body    func(low, high string, seq int) string
+	last    time.Time // when the last message of a batch was sent
 }
 
 // libraryShelf is one conversation; low and high are places in users.
@@ -41,7 +44,7 @@ func libraryUser(i int) postbox.User { return postbox.User(fmt.Sprintf("reader%0
 // openLibrary makes users and conversations that are not there yet, and looks
 // how long those are that are. Nobody has a password.
 func openLibrary(ctx context.Context, db *store.Store, users, friends int) (*library, error) {
-	l := &library{db: db, users: make([]postbox.UserID, users), inboxes: make([]int64, users)}
+	l := &library{db: db, users: make([]postbox.UserID, users), inboxes: make([]int64, users), body: bench.HistoryBody}
 	names := make([]postbox.User, users)
 	for i := range names {
 		names[i] = libraryUser(i)
@@ -49,11 +52,14 @@ func openLibrary(ctx context.Context, db *store.Store, users, friends int) (*lib
 	if err := db.AddUsers(ctx, names, ""); err != nil {
 		return nil, err
 	}
-	const look = `SELECT u.id, h.head FROM postbox.users u JOIN postbox.heads h ON h.id = u.id WHERE u.name = $1`
-	for i, name := range names {
-		if err := db.DB().QueryRowxContext(ctx, look, name).Scan(&l.users[i], &l.inboxes[i]); err != nil {
-			return nil, fmt.Errorf("look up %s: %w", name, err)
-		}
+	const look = `SELECT u.id, h.head FROM unnest($1::text[]) WITH ORDINALITY AS n (name, i)
+		JOIN postbox.users u ON u.name = n.name JOIN postbox.heads h ON h.id = u.id ORDER BY n.i`
+	found, err := logHeads(ctx, db, look, pq.Array(names))
+	if err != nil || len(found) != users {
+		return nil, fmt.Errorf("look up users: %d of %d: %w", len(found), users, err)
+	}
+	for i, f := range found {
+		l.users[i], l.inboxes[i] = postbox.UserID(f.ID), f.Head
 	}
 	var pairs []store.Pair
 	for i := range users {
@@ -67,15 +73,28 @@ func openLibrary(ctx context.Context, db *store.Store, users, friends int) (*lib
 	if err != nil {
 		return nil, err
 	}
+	ids := make([]int64, len(l.shelves))
 	for i := range l.shelves {
-		s := &l.shelves[i]
-		s.id = made[2*i]
-		if err := db.DB().GetContext(ctx, &s.length, `SELECT head FROM postbox.heads WHERE id = $1`, s.id); err != nil {
-			return nil, fmt.Errorf("look up a conversation: %w", err)
-		}
-		l.total += s.length
+		l.shelves[i].id = made[2*i]
+		ids[i] = int64(made[2*i])
+	}
+	const heads = `SELECT h.id, h.head FROM unnest($1::bigint[]) WITH ORDINALITY AS n (id, i) JOIN postbox.heads h ON h.id = n.id ORDER BY n.i`
+	if found, err = logHeads(ctx, db, heads, pq.Array(ids)); err != nil || len(found) != len(ids) {
+		return nil, fmt.Errorf("look up conversations: %d of %d: %w", len(found), len(ids), err)
+	}
+	for i, f := range found {
+		l.shelves[i].length = int(f.Head)
+		l.total += int(f.Head)
 	}
 	return l, nil
+}
+
+// logHead is a log's id and its last number.
+type logHead struct{ ID, Head int64 }
+
+func logHeads(ctx context.Context, db *store.Store, look string, of any) (found []logHead, err error) {
+	err = db.DB().SelectContext(ctx, &found, look, of)
+	return found, err
 }
 
 // fill adds messages until there are n. Each goes to any conversation, as if they
@@ -122,8 +141,14 @@ func (l *library) batch(ctx context.Context, db *sql.DB, k int) (err error) {
 	if err != nil {
 		return err
 	}
-	at := time.Now().UTC().Truncate(time.Millisecond)
-	for range k {
+	// A batch takes a second or two to write, and comes in a second.
+	begin := time.Now().UTC().Truncate(time.Millisecond)
+	if begin.Before(l.last) {
+		begin = l.last
+	}
+	for i := range k {
+		at := begin.Add(time.Duration(i) * time.Second / fillBatch).Truncate(time.Millisecond)
+		l.last = at
 		s := &l.shelves[mathrand.IntN(len(l.shelves))]
 		from, to := s.low, s.high
 		if mathrand.IntN(2) == 0 {
@@ -134,9 +159,9 @@ func (l *library) batch(ctx context.Context, db *sql.DB, k int) (err error) {
 		l.inboxes[to]++
 		digest := make([]byte, 16)
 		binary.BigEndian.PutUint64(digest, mathrand.Uint64())
-		body := bench.HistoryBody(string(libraryUser(s.low)), string(libraryUser(s.high)), s.length)
+		body := l.body(string(libraryUser(s.low)), string(libraryUser(s.high)), s.length)
 		_, err := messages.ExecContext(ctx, int64(s.id), s.length, int64(l.users[from]), l.inboxes[from], l.inboxes[to],
-			at, fillID(at).String(), 1, digest, "phone", nil, []byte(body))
+			at, postbox.NewMessageID(at).String(), 1, digest, "phone", nil, []byte(body))
 		if err != nil {
 			return err
 		}
@@ -164,14 +189,4 @@ func (l *library) batch(ctx context.Context, db *sql.DB, k int) (err error) {
 func finish(ctx context.Context, s *sql.Stmt) error {
 	_, err := s.ExecContext(ctx)
 	return errors.Join(err, s.Close())
-}
-
-// fillID is a UUIDv7 (RFC 9562 §5.7).
-func fillID(at time.Time) (id postbox.MessageID) {
-	_, _ = rand.Read(id[:]) // never fails
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
-	copy(id[:6], ms[2:])
-	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
-	return id
 }

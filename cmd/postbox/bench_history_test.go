@@ -91,7 +91,7 @@ func TestBenchHistory(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "history.json")
 	measure := func(messages string) error {
 		t.Helper()
-		return runBenchHistory(t.Context(), t, []string{
+		return runBench(t.Context(), t, "history", []string{
 			"--database-url", url, "--addr", strings.TrimPrefix(server.URL, "http://"), "--users", "5", "--friends", "2", "--messages", messages,
 			"--limit", "10", "--clients", "1,3", "--duration", "300ms", "--warm-up", "0s", "--out", out,
 		})
@@ -127,11 +127,11 @@ func TestBenchHistory(t *testing.T) {
 	}
 }
 
-// runBenchHistory runs the command as parsed from its flags.
-func runBenchHistory(ctx context.Context, t *testing.T, args []string) error {
+// runBench runs a command as parsed from its flags.
+func runBench(ctx context.Context, t *testing.T, command string, args []string) error {
 	t.Helper()
 	var stderr strings.Builder
-	code := run(append([]string{"bench", "history"}, args...), strings.NewReader(""), io.Discard, &stderr)
+	code := run(append([]string{"bench", command}, args...), strings.NewReader(""), io.Discard, &stderr)
 	if code != exitDone {
 		return &failed{code, stderr.String()}
 	}

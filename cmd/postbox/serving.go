@@ -40,6 +40,9 @@ func (r *serving) once(ctx context.Context) error {
 	r.options.Replaced = func() { end(errReplaced) }
 	server, err := r.start(ctx)
 	if err != nil || server == nil {
+		if ctx.Err() != nil {
+			r.unhook() // what was to do it after ctx may be stopped before it begins
+		}
 		return err
 	}
 	r.at = server.Addresses()
@@ -53,6 +56,8 @@ func (r *serving) once(ctx context.Context) error {
 	why := context.Cause(ending)
 	if ctx.Err() != nil {
 		why = nil
+		// Once it says so, a second signal must have its effect.
+		r.unhook()
 	}
 	r.options.Logger.Info("shutting down")
 	if err := shut(server); err != nil && why == nil {

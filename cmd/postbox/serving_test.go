@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestSecondSignalWhileStartingAgain(t *testing.T) {
 	one := &serving{
 		// A URL that nothing can be done with: the start is tried for ever.
 		options: broker.Options{DatabaseURL: "postgres://%", Logger: slog.New(slog.DiscardHandler)},
-		unhook:  func() { close(unhooked) },
+		unhook:  sync.OnceFunc(func() { close(unhooked) }),
 	}
 	done := make(chan error)
 	go func() { done <- one.once(ctx) }()

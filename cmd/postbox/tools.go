@@ -36,9 +36,11 @@ func (c *tokenCmd) Run(ctx context.Context, g *globals) error {
 		return err
 	}
 	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
-		if u, err := db.UserByName(ctx, user); err != nil {
+		u, err := db.UserByName(ctx, user)
+		switch {
+		case err != nil:
 			return err
-		} else if u.DisabledAt.Valid {
+		case u.DisabledAt.Valid:
 			return fmt.Errorf("%s is disabled: enable the account first", user)
 		}
 		tokens, err := broker.OpenTokens(ctx, db.Store)
@@ -49,7 +51,7 @@ func (c *tokenCmd) Run(ctx context.Context, g *globals) error {
 		if c.Life > 0 {
 			life = c.Life
 		}
-		token, _, err := tokens.Issue(user, auth.PurposeAccess, life)
+		token, _, err := tokens.Grant(auth.Grant{User: user, Purpose: auth.PurposeAccess, Life: life, Issued: u.ReadAt})
 		if err != nil {
 			return err
 		}
@@ -59,6 +61,11 @@ func (c *tokenCmd) Run(ctx context.Context, g *globals) error {
 }
 
 type migrateCmd struct{}
+
+// Help is the end of the command's --help.
+func (migrateCmd) Help() string {
+	return "\"serve\" does the same at its start.\n\nExample:\n\n  POSTBOX_DATABASE_URL=postgres://app@db.internal/app postbox migrate"
+}
 
 // Run brings the schema up to date and says what it is.
 func (c *migrateCmd) Run(ctx context.Context, g *globals) error {
@@ -81,6 +88,11 @@ type epochCmd struct {
 
 type epochNewCmd struct{}
 
+// Help is the end of the command's --help.
+func (epochNewCmd) Help() string {
+	return "Every device is then told once, before it gets anything.\n\nExample:\n\n  postbox epoch new"
+}
+
 // Run begins an epoch; servers take it at their next start.
 func (c *epochNewCmd) Run(ctx context.Context, g *globals) error {
 	db, err := openDatabase(ctx, g)
@@ -98,6 +110,11 @@ func (c *epochNewCmd) Run(ctx context.Context, g *globals) error {
 
 type healthCmd struct {
 	Timeout time.Duration `default:"5s" help:"How long to wait for the answer."`
+}
+
+// Help is the end of the command's --help.
+func (healthCmd) Help() string {
+	return "It asks listen.private of the configuration.\n\nExample:\n\n  postbox health --timeout 2s"
 }
 
 // Run asks the private address of the configuration.
@@ -143,6 +160,11 @@ func privateAddress(c configs.Config) string {
 }
 
 type versionCmd struct{}
+
+// Help is the end of the command's --help.
+func (versionCmd) Help() string {
+	return "Example:\n\n  postbox version"
+}
 
 // Run prints the version of the program and of Go.
 func (c *versionCmd) Run(g *globals) error {

@@ -25,6 +25,11 @@ type userCmd struct {
 	Password userPasswordCmd `cmd:"" help:"Change a password; ends the user's connections and tokens."`
 	Disable  userDisableCmd  `cmd:"" help:"Disable an account; ends the user's connections."`
 	Enable   userEnableCmd   `cmd:"" help:"Enable a disabled account."`
+	Revoke   userRevokeCmd   `cmd:"" help:"End a user's tokens, logins and connections, or one device's."`
+	Admin    userAdminCmd    `cmd:"" help:"Make a user an administrator, or no more."`
+	Invite   userInviteCmd   `cmd:"" help:"Manage invitations to register."`
+	Export   userExportCmd   `cmd:"" help:"Write everything of a user as JSON Lines."`
+	Erase    userEraseCmd    `cmd:"" help:"Erase an account and what is known of its user."`
 }
 
 // passwordFlags say where a password comes from.
@@ -32,14 +37,31 @@ type passwordFlags struct {
 	PasswordStdin bool `help:"Read the password from the first line of standard input instead of asking for it."`
 }
 
+// firstLine reads the first line of standard input.
+func firstLine(g *globals, what string) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(g.Stdin, 8192)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("read %s from standard input: %w", what, err)
+	}
+	return strings.TrimRight(line, "\r\n"), nil
+}
+
+// hash returns the hash of the password that is read.
+func (f passwordFlags) hash(g *globals) (string, error) {
+	password, err := f.read(g)
+	if err != nil {
+		return "", err
+	}
+	if err := postbox.CheckNewPassword(password); err != nil {
+		return "", err
+	}
+	return auth.HashPassword(password)
+}
+
 // read returns the password, asked for twice on a terminal.
 func (f passwordFlags) read(g *globals) (string, error) {
 	if f.PasswordStdin {
-		line, err := bufio.NewReader(io.LimitReader(g.Stdin, 8192)).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", fmt.Errorf("read the password from standard input: %w", err)
-		}
-		return strings.TrimRight(line, "\r\n"), nil
+		return firstLine(g, "the password")
 	}
 	terminal, ok := g.Stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(terminal.Fd())) {
@@ -83,24 +105,22 @@ type userAddCmd struct {
 	Name  string `arg:"" help:"Name of the account: a-z, 0-9, then also . _ @ -"`
 	Admin bool   `help:"Give it the rights of an administrator."`
 	passwordFlags
+	PasswordHashStdin bool `help:"Read a hash of the password from standard input: argon2id, argon2i or bcrypt, as PHP's password_hash writes them."`
 }
 
 // Help is the end of the command's --help.
 func (userAddCmd) Help() string {
-	return "Examples:\n\n  postbox user add alice\n  echo 's3cret' | postbox user add bob --password-stdin"
+	return "Examples:\n\n  postbox user add alice\n  echo 'a long secret' | postbox user add bob --password-stdin\n" +
+		"  php -r 'echo password_hash(\"a long secret\", PASSWORD_DEFAULT);' | postbox user add carol --password-hash-stdin"
 }
 
 // Run makes the account.
 func (c *userAddCmd) Run(ctx context.Context, g *globals) error {
-	password, err := c.read(g)
+	hash, err := c.hash(g)
 	if err != nil {
 		return err
 	}
 	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
-		hash, err := auth.HashPassword(password)
-		if err != nil {
-			return err
-		}
 		if _, err := db.AddUser(ctx, user, hash, c.Admin); err != nil {
 			return err
 		}
@@ -109,8 +129,28 @@ func (c *userAddCmd) Run(ctx context.Context, g *globals) error {
 	})
 }
 
+// hash returns the hash that is given, or that of the password that is.
+func (c *userAddCmd) hash(g *globals) (string, error) {
+	if !c.PasswordHashStdin {
+		return c.passwordFlags.hash(g)
+	}
+	if c.PasswordStdin {
+		return "", usageError("give --password-stdin or --password-hash-stdin, not both")
+	}
+	hash, err := firstLine(g, "the hash")
+	if err != nil {
+		return "", err
+	}
+	return hash, auth.CheckHash(hash)
+}
+
 type userListCmd struct {
 	JSON bool `help:"One JSON object per line."`
+}
+
+// Help is the end of the command's --help.
+func (userListCmd) Help() string {
+	return "Examples:\n\n  postbox user list\n  postbox user list --json"
 }
 
 // Run lists the accounts by name.
@@ -171,17 +211,18 @@ type userPasswordCmd struct {
 	passwordFlags
 }
 
+// Help is the end of the command's --help.
+func (userPasswordCmd) Help() string {
+	return "Examples:\n\n  postbox user password alice\n  postbox user password alice --password-stdin < alice.password"
+}
+
 // Run changes the password.
 func (c *userPasswordCmd) Run(ctx context.Context, g *globals) error {
-	password, err := c.read(g)
+	hash, err := c.hash(g)
 	if err != nil {
 		return err
 	}
 	return withUser(ctx, g, c.Name, func(ctx context.Context, db *database, user postbox.User) error {
-		hash, err := auth.HashPassword(password)
-		if err != nil {
-			return err
-		}
 		if err := db.SetPassword(ctx, user, hash); err != nil {
 			return err
 		}
@@ -194,6 +235,11 @@ type userDisableCmd struct {
 	Name string `arg:"" help:"Name of the account."`
 }
 
+// Help is the end of the command's --help.
+func (userDisableCmd) Help() string {
+	return "Example:\n\n  postbox user disable bob"
+}
+
 // Run disables the account.
 func (c *userDisableCmd) Run(ctx context.Context, g *globals) error {
 	return setDisabled(ctx, g, c.Name, true)
@@ -201,6 +247,11 @@ func (c *userDisableCmd) Run(ctx context.Context, g *globals) error {
 
 type userEnableCmd struct {
 	Name string `arg:"" help:"Name of the account."`
+}
+
+// Help is the end of the command's --help.
+func (userEnableCmd) Help() string {
+	return "Example:\n\n  postbox user enable bob"
 }
 
 // Run enables the account.
