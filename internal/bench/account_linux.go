@@ -25,7 +25,7 @@ func (r *run) report(started time.Time) *Report {
 			Duration:    o.Duration.Seconds(),
 			Topic:       o.Topic,
 			Session:     o.Session,
-			WithAccount: o.Password != "",
+			WithAccount: o.Password != "" || o.Passwords != nil,
 		},
 		Notes:        r.notes,
 		Window:       r.stages.measured.Seconds(),

@@ -13,6 +13,10 @@
 // cost little: one thread, one epoll set, one read and one write per batch of
 // packets, nothing allocated per message. What it does cost is in the report.
 //
+// What devices do beside that has runs of its own: [Room], [Connect] for idle
+// connections and their return, [CatchUp] for what was missed, [Mixed] for all at once,
+// and [History] and [Search] over HTTP.
+//
 // It knows MQTT 3.1.1 and 5 over plain TCP, and nothing of any particular
 // broker: what a broker needs beforehand (accounts) and what shows that its
 // storage is honest (settings of a database) come in through [Options].

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -29,13 +28,16 @@ type Shelf struct {
 // position, so that a page is known to be the right one. low and high are the
 // names of its users, in the order of the alphabet.
 func HistoryBody(low, high string, seq int) string {
+	return string(appendHistoryBody(nil, low, high, seq))
+}
+
+func appendHistoryBody(b []byte, low, high string, seq int) []byte {
 	words := [...]string{"see you at nine", "ok", "the train is late again, I am sorry", "thanks a lot!", "have you read what she wrote yesterday about the garden?"}
-	var b strings.Builder
 	for i := 0; i <= seq%4; i++ {
-		b.WriteString(words[(seq+i)%len(words)])
-		b.WriteByte(' ')
+		b = append(append(b, words[(seq+i)%len(words)]...), ' ')
 	}
-	return b.String() + low + "+" + high + "#" + strconv.Itoa(seq)
+	b = append(append(append(append(b, low...), '+'), high...), '#')
+	return strconv.AppendInt(b, int64(seq), 10)
 }
 
 // HistoryOptions say what to read and where.
@@ -47,6 +49,7 @@ type HistoryOptions struct {
 	Deep     bool
 	WarmUp   time.Duration
 	Duration time.Duration
+	Processes
 }
 
 // HistoryRun is the outcome of one run.
@@ -58,6 +61,8 @@ type HistoryRun struct {
 	Pages   uint64  `json:"pages"`
 	Rate    float64 `json:"pages_per_s"`
 	Latency Latency `json:"latency"`
+	// CPU is for a page, those of the warm-up among them.
+	CPU Each `json:"cpu_ms"`
 	// Decoded of the pages were parsed as JSON; in all of them every message's
 	// position and body were looked for.
 	Decoded uint64 `json:"decoded"`
@@ -78,6 +83,10 @@ func History(ctx context.Context, o HistoryOptions) (*HistoryRun, error) {
 			return nil, fmt.Errorf("%s and %s have %d messages: pages of %d need at least %d", s.User, s.With, s.Length, o.Limit, 2*o.Limit)
 		}
 	}
+	before, err := o.spent()
+	if err != nil {
+		return nil, err
+	}
 	begin := time.Now().Add(o.WarmUp)
 	readers := make([]*historyReader, o.Clients)
 	var work sync.WaitGroup
@@ -87,13 +96,19 @@ func History(ctx context.Context, o HistoryOptions) (*HistoryRun, error) {
 		work.Go(func() { r.err = r.read(ctx) })
 	}
 	work.Wait()
+	after, err := o.spent()
+	if err != nil {
+		return nil, err
+	}
 	run := &HistoryRun{Clients: o.Clients, Where: "head", Limit: o.Limit, Window: o.Duration.Seconds()}
 	if o.Deep {
 		run.Where = "deep"
 	}
 	all := &histogram{}
 	var errs []error
+	read := uint64(0)
 	for _, r := range readers {
+		read += r.pages
 		all.add(&r.took)
 		run.Decoded += r.decoded
 		run.Wrong += r.wrong
@@ -104,6 +119,7 @@ func History(ctx context.Context, o HistoryOptions) (*HistoryRun, error) {
 	}
 	run.Pages, run.Latency = all.total, all.latency()
 	run.Rate = float64(run.Pages) / run.Window
+	run.CPU = after.since(before, read)
 	return run, errors.Join(errs...)
 }
 
@@ -116,24 +132,40 @@ type historyReader struct {
 
 	conn    net.Conn
 	answers *bufio.Reader
-	request bytes.Buffer
-	body    bytes.Buffer
+	request []byte
+	text    []byte       // the body of the last answer
+	body    bytes.Buffer // where it is if it is not in answers
+	seen    int          // bytes of answers that it was read from
+	wanted  []byte
 
 	took           histogram
+	pages          uint64 // with those of the warm-up
 	decoded, wrong uint64
 	first          string
 	err            error
 }
 
-func (r *historyReader) read(ctx context.Context) error {
+// open connects; the connection is of no use any more when ctx has ended.
+func (r *historyReader) open(ctx context.Context) (leave func(), err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", r.o.Address)
 	if err != nil {
-		return fmt.Errorf("connect to the API: %w", err)
+		return nil, fmt.Errorf("connect to the API: %w", err)
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	r.conn, r.answers = conn, bufio.NewReaderSize(conn, 64<<10)
+	return func() {
+		stop()
+		_ = conn.Close()
+	}, nil
+}
+
+func (r *historyReader) read(ctx context.Context) error {
+	leave, err := r.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for n := 0; ; n++ {
 		now := time.Now()
 		if !now.Before(r.end) {
@@ -149,6 +181,7 @@ func (r *historyReader) read(ctx context.Context) error {
 			return fmt.Errorf("read a page: %w", err)
 		}
 		took := time.Since(now)
+		r.pages++
 		if now.Before(r.begin) {
 			continue
 		}
@@ -166,18 +199,25 @@ func (r *historyReader) read(ctx context.Context) error {
 	}
 }
 
-// ask sends one request and reads its answer into body.
+// ask sends one request and reads its answer into text.
 func (r *historyReader) ask(s *Shelf, last int) (status int, err error) {
-	bound := ""
+	question := fmt.Appendf(r.wanted[:0], `{"with":%q,"limit":%d}`, s.With, r.o.Limit)
 	if r.o.Deep {
-		bound = fmt.Sprintf(`,"before":%d`, last+1)
+		question = fmt.Appendf(r.wanted[:0], `{"with":%q,"limit":%d,"before":%d}`, s.With, r.o.Limit, last+1)
 	}
-	question := fmt.Sprintf(`{"with":%q,"limit":%d%s}`, s.With, r.o.Limit, bound)
-	r.request.Reset()
-	fmt.Fprintf(&r.request, "POST /v1/history HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		r.o.Address, s.Token, len(question), question)
-	if _, err := r.conn.Write(r.request.Bytes()); err != nil {
+	r.wanted = question
+	return r.post("history", s.Token, question)
+}
+
+// post sends one request of an operation and reads its answer into body.
+func (r *historyReader) post(operation, token string, question []byte) (status int, err error) {
+	r.request = fmt.Appendf(r.request[:0], "POST /v1/%s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		operation, r.o.Address, token, len(question), question)
+	if _, err := r.conn.Write(r.request); err != nil {
 		return 0, err
+	}
+	if r.text, err = r.plain(); r.text != nil || err != nil {
+		return http.StatusOK, err
 	}
 	answer, err := http.ReadResponse(r.answers, nil)
 	if err != nil {
@@ -186,29 +226,68 @@ func (r *historyReader) ask(s *Shelf, last int) (status int, err error) {
 	defer answer.Body.Close()
 	r.body.Reset()
 	_, err = io.Copy(&r.body, answer.Body)
+	r.text = r.body.Bytes()
 	return answer.StatusCode, err
 }
 
-// look finds the position and the body of every message, in order.
+// plain is the body of an answer that is as simple as they usually are, where it
+// was read; it is good until the next answer. nil: net/http must read it.
+func (r *historyReader) plain() ([]byte, error) {
+	_, _ = r.answers.Discard(r.seen)
+	r.seen = 0
+	if _, err := r.answers.Peek(1); err != nil {
+		return nil, err
+	}
+	head, _ := r.answers.Peek(r.answers.Buffered())
+	end := bytes.Index(head, []byte("\r\n\r\n"))
+	if end < 0 || !bytes.HasPrefix(head, []byte("HTTP/1.1 200 OK\r\n")) {
+		return nil, nil
+	}
+	length, _, _ := bytes.Cut(after(head[:end+2], []byte("\r\nContent-Length: ")), []byte("\r"))
+	n, err := strconv.Atoi(string(length))
+	end += 4
+	if err != nil || end+n > r.answers.Size() {
+		return nil, nil
+	}
+	all, err := r.answers.Peek(end + n)
+	if err != nil {
+		return nil, err
+	}
+	r.seen = end + n
+	return all[end:], nil
+}
+
+// look finds the position and the body of every message, in order, and no others.
 func (r *historyReader) look(s *Shelf, last, status int) string {
-	text := r.body.Bytes()
+	text := r.text
 	if status != http.StatusOK {
 		return fmt.Sprintf("status %d: %.200s", status, text)
 	}
-	if n := bytes.Count(text, []byte(`"sent_at":`)); n != r.o.Limit {
-		return fmt.Sprintf("%d messages", n)
-	}
 	low, high := min(s.User, s.With), max(s.User, s.With)
 	for seq := last - r.o.Limit + 1; seq <= last; seq++ {
-		for _, want := range []string{`"seq":` + strconv.Itoa(seq) + `,`, `"body":"` + HistoryBody(low, high, seq) + `"`} {
-			i := bytes.Index(text, []byte(want))
-			if i < 0 {
-				return fmt.Sprintf("%s with %s up to %d: no %s", s.User, s.With, last, want)
-			}
-			text = text[i+len(want):]
+		// Both are looked for by what is short and always the same: that is cheap.
+		text = after(text, []byte(`"seq":`))
+		r.wanted = append(strconv.AppendInt(r.wanted[:0], int64(seq), 10), ',')
+		right := bytes.HasPrefix(text, r.wanted)
+		text = after(text, []byte(`"body":"`))
+		r.wanted = append(appendHistoryBody(r.wanted[:0], low, high, seq), '"')
+		if !right || !bytes.HasPrefix(text, r.wanted) {
+			return fmt.Sprintf("%s with %s up to %d: message %d is not there, or has another body", s.User, s.With, last, seq)
 		}
 	}
+	if bytes.Contains(text, []byte(`"seq":`)) {
+		return fmt.Sprintf("%s with %s up to %d: there are more messages than %d", s.User, s.With, last, r.o.Limit)
+	}
 	return ""
+}
+
+// after is what follows the first occurrence; nil if there is none.
+func after(text, wanted []byte) []byte {
+	i := bytes.Index(text, wanted)
+	if i < 0 {
+		return nil
+	}
+	return text[i+len(wanted):]
 }
 
 // decode reads a page as a program would.
@@ -223,7 +302,7 @@ func (r *historyReader) decode(s *Shelf, last int) string {
 		Before *bool `json:"has_before"`
 		After  *bool `json:"has_after"`
 	}
-	if err := json.Unmarshal(r.body.Bytes(), &page); err != nil {
+	if err := json.Unmarshal(r.text, &page); err != nil {
 		return err.Error()
 	}
 	if page.Before == nil || page.After == nil || *page.Before != (last > r.o.Limit) || *page.After != (last < s.Length) {

@@ -56,7 +56,7 @@ func (r *HistoryReport) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "%-16s%s messages, %s/s\n", "filled", count(float64(l.Filled)), count(l.FillRate))
 	}
 	for _, run := range r.Runs {
-		fmt.Fprintf(&b, "%-16s%7s pages/s of %d; %s\n", fmt.Sprintf("%d at the %s", run.Clients, run.Where), count(run.Rate), run.Limit, run.Latency)
+		fmt.Fprintf(&b, "%-16s%7s pages/s of %d; %s; %s\n", fmt.Sprintf("%d at the %s", run.Clients, run.Where), count(run.Rate), run.Limit, run.Latency, run.CPU)
 	}
 	fmt.Fprintf(&b, "%-16s%d × %s, %.0f GiB, Linux %s\n", "machine", r.Machine.Cores, r.Machine.CPU, mebibytes(r.Machine.Memory)/1024, r.Machine.Kernel)
 	fmt.Fprintf(&b, "%-16s%s\n", "commit", r.Commit)

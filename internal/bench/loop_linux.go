@@ -139,6 +139,9 @@ func (r *run) advance(now int64) error {
 				return c.failed("write", err)
 			}
 		}
+		if st.now == measuring && r.options.Watch != nil && r.options.Watch(time.Duration(now-r.tally.from), r.tally.acknowledged) {
+			st.ends = now
+		}
 	}
 	switch st.now {
 	case warmingUp:

@@ -80,12 +80,19 @@ type Options struct {
 	SenderUser, RecipientUser string
 	// Password is everyone's; empty connects with the user name alone.
 	Password string
+	// Passwords, if set, gives each user's instead.
+	Passwords func(user string) string
 	// Session asks the broker for stored sessions (3.1.1: clean session 0; 5:
 	// an hour) for all clients, and removes them after the run.
 	Session bool
 	// CreateUsers, if set, is called once before connecting with the names of
 	// all senders and recipients. It must not fail on names that exist already.
 	CreateUsers func(ctx context.Context, names []string, password string) error
+
+	// Watch, if set, is told four times a second how long the measuring window has
+	// been open and what was acknowledged in it; the window ends when Watch says so,
+	// or after Duration. It must not wait.
+	Watch func(open time.Duration, acknowledged int) (end bool)
 
 	// ServerPID is the broker's process on this machine, for CPU and memory; 0
 	// for none.
@@ -156,6 +163,14 @@ func (o *Options) Validate() error {
 		return errors.New("creating users needs a password and patterns for both kinds of user")
 	}
 	return nil
+}
+
+// identityOf is a client of a user.
+func (o *Options) identityOf(clientID, user string) identity {
+	if o.Passwords != nil {
+		return identity{clientID, user, o.Passwords(user)}
+	}
+	return identity{clientID, user, o.Password}
 }
 
 // userNames lists the accounts that a run connects as, without repeats.

@@ -19,6 +19,7 @@ const (
 	typeDisconnect = 0xE0
 
 	typeMask = 0xF0
+	flagDup  = 0x08
 )
 
 // Properties that the generator sends or reads [MQTT5 §2.2.2.2].
@@ -73,11 +74,27 @@ type identity struct {
 	clientID, user, password string
 }
 
-// connectPacket asks for a stored session if session is set, else for a clean
-// one, which also removes what is stored under the client id.
+// greeting is what a CONNECT asks for.
+type greeting struct {
+	protocol Protocol
+	// session asks for a stored session; without, what is stored under the client
+	// id is removed.
+	session   bool
+	keepAlive uint16 // in seconds
+	// receiveMaximum is how many deliveries may be unacknowledged (MQTT 5); 0: as
+	// many as the broker likes.
+	receiveMaximum uint16
+}
+
+// connectPacket asks for what most connections want.
 func connectPacket(protocol Protocol, id identity, session bool) []byte {
+	return greeting{protocol: protocol, session: session, keepAlive: keepAlive}.packet(id)
+}
+
+// packet is the CONNECT.
+func (g greeting) packet(id identity) []byte {
 	var flags byte
-	if !session {
+	if !g.session {
 		flags |= 0x02
 	}
 	if id.user != "" {
@@ -87,15 +104,17 @@ func connectPacket(protocol Protocol, id identity, session bool) []byte {
 		flags |= 0x40
 	}
 	body := appendString(nil, "MQTT")
-	body = append(body, byte(protocol), flags)
-	body = binary.BigEndian.AppendUint16(body, keepAlive)
-	if protocol == MQTT5 {
-		if session {
-			body = append(body, 5, propertySessionExpiry)
-			body = binary.BigEndian.AppendUint32(body, sessionExpiry)
-		} else {
-			body = append(body, 0)
+	body = append(body, byte(g.protocol), flags)
+	body = binary.BigEndian.AppendUint16(body, g.keepAlive)
+	if g.protocol == MQTT5 {
+		var properties []byte
+		if g.session {
+			properties = binary.BigEndian.AppendUint32(append(properties, propertySessionExpiry), sessionExpiry)
 		}
+		if g.receiveMaximum > 0 {
+			properties = binary.BigEndian.AppendUint16(append(properties, propertyReceiveMaximum), g.receiveMaximum)
+		}
+		body = append(append(body, byte(len(properties))), properties...)
 	}
 	body = appendString(body, id.clientID)
 	if id.user != "" {

@@ -87,13 +87,13 @@ func newRun(o Options, m *meter) *run {
 	body := newBody(o.BodySize)
 	for i := range o.Senders {
 		s := &sender{index: i, tally: &r.tally}
-		s.identity = identity{r.clientID("s", i, 0), expandNumber(o.SenderUser, i), o.Password}
+		s.identity = o.identityOf(r.clientID("s", i, 0), expandNumber(o.SenderUser, i))
 		s.handler = s
 		s.template, s.idAt, s.bodyAt = publishTemplate(o.Protocol, o.topicOf(i), body)
 		r.senders = append(r.senders, s)
 		for k := range o.Devices {
 			d := &device{protocol: o.Protocol, tally: &r.tally, from: s, padding: body[MinBodySize:]}
-			d.identity = identity{r.clientID("r", i, k), expandNumber(o.RecipientUser, i), o.Password}
+			d.identity = o.identityOf(r.clientID("r", i, k), expandNumber(o.RecipientUser, i))
 			d.handler = d
 			r.devices = append(r.devices, d)
 		}
@@ -164,8 +164,13 @@ func (r *run) adopt(c *conn, l link) {
 
 // each calls f for 0 to n-1, several at once, and stops at the first error.
 func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	return eachOf(ctx, handshakes, n, f)
+}
+
+// eachOf is each with so many at once.
+func eachOf(ctx context.Context, atOnce, n int, f func(ctx context.Context, i int) error) error {
 	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(handshakes)
+	group.SetLimit(atOnce)
 	for i := range n {
 		if within.Err() != nil {
 			break

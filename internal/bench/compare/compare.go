@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"postbox/internal/bench"
@@ -167,7 +166,7 @@ func medianFigures(runs []Run) Figures {
 		for i, run := range runs {
 			values[i] = pick(run.figures())
 		}
-		return median(values)
+		return bench.Median(values)
 	}
 	overMeasured := func(pick func(Figures) *float64) *float64 {
 		var values []float64
@@ -179,7 +178,7 @@ func medianFigures(runs []Run) Figures {
 		if len(values) == 0 {
 			return nil
 		}
-		v := median(values)
+		v := bench.Median(values)
 		return &v
 	}
 	return Figures{
@@ -200,28 +199,9 @@ func medianFigures(runs []Run) Figures {
 func ratio(against string, first, other []Run) Ratio {
 	r := Ratio{Against: against}
 	for i := range first {
-		r.AcknowledgedEach = append(r.AcknowledgedEach, share(first[i].AcknowledgedRate, other[i].AcknowledgedRate))
-		r.DeliveredEach = append(r.DeliveredEach, share(first[i].DeliveredRate, other[i].DeliveredRate))
+		r.AcknowledgedEach = append(r.AcknowledgedEach, bench.Share(first[i].AcknowledgedRate, other[i].AcknowledgedRate))
+		r.DeliveredEach = append(r.DeliveredEach, bench.Share(first[i].DeliveredRate, other[i].DeliveredRate))
 	}
-	r.Acknowledged, r.Delivered = median(r.AcknowledgedEach), median(r.DeliveredEach)
+	r.Acknowledged, r.Delivered = bench.Median(r.AcknowledgedEach), bench.Median(r.DeliveredEach)
 	return r
-}
-
-// share is a/b; of a broker that did nothing there is no ratio, and 0 can be
-// written as JSON.
-func share(a, b float64) float64 {
-	if b == 0 {
-		return 0
-	}
-	return a / b
-}
-
-// median is the middle value, or the mean of the two in the middle.
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	half := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[half]
-	}
-	return (sorted[half-1] + sorted[half]) / 2
 }
