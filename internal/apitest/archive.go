@@ -103,7 +103,7 @@ func (w *World) Page(ctx context.Context, p postbox.Place, r postbox.PageRequest
 }
 
 // Conversations implements api.Archive.
-func (w *World) Conversations(ctx context.Context, user postbox.UserID, before postbox.MessageID, limit int) ([]postbox.Summary, error) {
+func (w *World) Conversations(ctx context.Context, user postbox.UserID, from postbox.ListBound, limit int) ([]postbox.Summary, error) {
 	if err := w.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (w *World) Conversations(ctx context.Context, user postbox.UserID, before p
 		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b postbox.Summary) int { return b.Last.SentAt.Compare(a.Last.SentAt) })
-	if before != (postbox.MessageID{}) {
+	if before := from.Before; before != (postbox.MessageID{}) {
 		i := slices.IndexFunc(all, func(s postbox.Summary) bool { return s.Last.ID == before })
 		if i < 0 {
 			return nil, postbox.ErrNotFound

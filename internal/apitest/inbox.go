@@ -18,6 +18,9 @@ func (w *World) Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq
 	return postbox.InboxSeq(len(w.person(user).Inbox)), nil
 }
 
+// pageBytes is how much body one page of entries holds, as that of package store.
+const pageBytes = 128 << 10
+
 // Entries implements api.Inbox.
 func (w *World) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
 	if err := w.begin(ctx); err != nil {
@@ -25,9 +28,14 @@ func (w *World) Entries(ctx context.Context, user postbox.UserID, after, upTo po
 	}
 	defer w.Unlock()
 	var entries []*postbox.Entry
+	size := 0
 	for _, e := range w.person(user).Inbox[after:upTo] {
-		if e != nil && len(entries) < limit {
-			entries = append(entries, e)
+		if e == nil || len(entries) == limit || size >= pageBytes {
+			continue
+		}
+		entries = append(entries, e)
+		if e.Message != nil {
+			size += len(e.Message.Body)
 		}
 	}
 	return entries, nil

@@ -52,6 +52,12 @@ func (w *World) Routes(ctx context.Context, keys []postbox.RouteKey) ([]postbox.
 	return routes, nil
 }
 
+// Decide implements inbox.Router: changes of rooms are not for a lane of a World.
+func (w *World) Decide(_ context.Context, c *postbox.Change) error {
+	c.Refusal = postbox.Errorf(postbox.CodeNotFound, "there is no room %s", c.Event.Room)
+	return nil
+}
+
 // Append implements inbox.Appender.
 func (w *World) Append(ctx context.Context, b *postbox.Batch) error {
 	if err := w.begin(ctx); err != nil {

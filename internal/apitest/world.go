@@ -34,13 +34,19 @@ type World struct {
 	Announced []*postbox.Change
 	// Left are read markers that an earlier server has not announced.
 	Left []api.Unannounced
+	// Sent are the signals.
+	Sent []*postbox.Signal
 	// WasAhead counts the clients that knew more than there is.
 	WasAhead int
+	// Invited are the invitations.
+	Invited []postbox.Invite
 
 	used  map[string]used
 	news  chan struct{} // closed and replaced when an inbox grows
 	clock time.Time
 	seen  int // conversations made
+
+	granted int // tokens
 }
 
 // Person is a user.
@@ -51,6 +57,9 @@ type Person struct {
 	Devices []postbox.DeviceState
 	Inbox   []*postbox.Entry // nil: removed by retention
 	Online  bool
+
+	Disabled bool
+	Logins   []postbox.LoginState
 }
 
 // Conversation is a conversation.
@@ -89,13 +98,14 @@ func NewWorld(users ...postbox.User) *World {
 func (w *World) Caller(name postbox.User, edge api.Edge) api.Caller {
 	w.Lock()
 	defer w.Unlock()
-	return api.Caller{ID: w.Users[name].ID, Name: name, Edge: edge}
+	return api.Caller{ID: w.Users[name].ID, Name: name, Admin: w.Users[name].Admin, Edge: edge}
 }
 
 // Options are the options of an API on this world.
 func (w *World) Options() api.Options {
 	return api.Options{
-		Writer: w, Archive: w, Inbox: w, People: w, Devices: w, Presence: presence{w}, Markers: w, Epoch: Epoch,
+		Writer: w, Archive: w, Inbox: w, People: w, Devices: w, Presence: presence{w}, Markers: w, Rooms: rooms{w}, Signals: w,
+		SignIn: w, Logins: w, Directory: directory{w}, Invites: directory{w}, Erasure: w, Epoch: Epoch,
 		Limits: api.Limits{Body: 64 << 10, Ref: 4 << 10, Request: 256 << 10},
 	}
 }

@@ -89,6 +89,10 @@ func (w *World) Change(ctx context.Context, c *postbox.Change) error {
 		c.Recipients, c.InboxSeqs = w.append(users, actor.Name, postbox.Entry{Type: c.Type, Event: &c.Event})
 		return nil
 	}
+	if c.Type == postbox.EntryRoom {
+		c.Refusal = postbox.Errorf(postbox.CodeForbidden, "the rooms of a World stay as they are")
+		return nil
+	}
 	key := fmt.Sprint(c.Actor, " ", c.Event.Key)
 	if u, ok := w.used[key]; ok && c.Event.Key != "" {
 		if u.change == nil || u.change.Digest != c.Digest {

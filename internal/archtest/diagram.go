@@ -19,6 +19,7 @@ type room struct {
 //	4  cmd       the only place that knows every concrete type
 //	3  broker    one server out of the parts
 //	2  hooks, web                                  the edges
+//	   internal/importer                           a way in for another application
 //	1  inbox, api, auth, store, schema, client, configs
 //	0  the module's root: the vocabulary
 var building = map[string]room{
@@ -44,6 +45,7 @@ var building = map[string]room{
 	"postbox/internal/bench":           {floor: 1},
 	"postbox/internal/bench/baremochi": {floor: 4},
 	"postbox/internal/embedpg":         {floor: 1},
+	"postbox/internal/importer":        {floor: 2},
 
 	"postbox/internal/apitest":  {floor: 4, proof: true},
 	"postbox/internal/archtest": {floor: 4, proof: true},
@@ -74,5 +76,5 @@ var fences = []fence{
 }
 
 var sqlRooms = []string{
-	"postbox/store", "postbox/schema", "postbox/cmd", "postbox/internal/embedpg",
+	"postbox/store", "postbox/schema", "postbox/cmd", "postbox/internal/embedpg", "postbox/internal/importer",
 }

@@ -11,6 +11,9 @@ import (
 // mostLines is where a file stops being read in one sitting.
 const mostLines = 500
 
+// written is a file that a test writes, as long as what it shows is.
+const written = "schema/schema.sql"
+
 var (
 	// Written in two parts, so that this file keeps its own rule.
 	marker = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
@@ -33,7 +36,7 @@ func habitFaults(f file) []string {
 			faults = append(faults, fmt.Sprintf("%s:%d: a test that is skipped shows nothing: make it run or remove it", f.path, i+1))
 		}
 	}
-	if len(lines) > mostLines {
+	if len(lines) > mostLines && f.path != written {
 		faults = append(faults, fmt.Sprintf("%s: %d lines, at most %d: split it by noun or verb", f.path, len(lines), mostLines))
 	}
 	return faults

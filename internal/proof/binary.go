@@ -70,11 +70,15 @@ func Postbox(t testing.TB, race bool) string {
 	return goBinary(t, "postbox/cmd/postbox", race)
 }
 
-// Main runs the tests of a package and removes the programs built for them.
+// Main runs the tests of a package and removes the programs built for them, and
+// the cluster made for them.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if builds.dir != "" {
 		os.RemoveAll(builds.dir)
+	}
+	if made.root != "" {
+		os.RemoveAll(made.root)
 	}
 	return code
 }

@@ -36,7 +36,7 @@ func TestCommandLine(t *testing.T) {
 	if list := ok("", "user", "list"); !strings.Contains(list, "alice") || !strings.Contains(list, "bob") {
 		t.Errorf("user list: %q, want alice and bob", list)
 	}
-	if out := s.Command("x\n", "user", "add", "alice", "--password-stdin"); out.Code != 1 || !strings.Contains(out.Stderr, "alice") {
+	if out := s.Command("another secret\n", "user", "add", "alice", "--password-stdin"); out.Code != 1 || !strings.Contains(out.Stderr, "alice") {
 		t.Errorf("user add of a name that is taken: %+v, want exit 1 and a message that names it", out)
 	}
 	_, code := dial(5, "alice", "first secret")
@@ -121,7 +121,7 @@ func TestCommandLine(t *testing.T) {
 		}
 	})
 	t.Run("invalid name", func(t *testing.T) {
-		if out := s.Command("x\n", "user", "add", "Not A Name", "--password-stdin"); out.Code == 0 {
+		if out := s.Command("long enough\n", "user", "add", "Not A Name", "--password-stdin"); out.Code == 0 {
 			t.Errorf("user add \"Not A Name\": %+v, want a failure", out)
 		}
 	})

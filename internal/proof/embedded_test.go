@@ -37,7 +37,7 @@ func TestLocaleOfTheEnvironment(t *testing.T) {
 		"POSIX": {"LANG=", "LC_ALL=POSIX"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := StartServer(t, ServerOptions{Env: env})
+			s := StartServer(t, ServerOptions{Fresh: true, Env: env})
 			db := s.DB()
 			defer db.Close()
 			var encoding, collate string

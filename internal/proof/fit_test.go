@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // subscribeAs subscribes a device anew, with a QoS and, if raw, in raw form.
@@ -71,12 +72,16 @@ func TestCursorPassesWhatDoesNotFit(t *testing.T) {
 		t.Run(k.id, func(t *testing.T) {
 			d := ConnectDevice(t, s.MQTT, o(i), nil)
 			next := int64(1)
+			all := make(chan struct{}) // closed when the last entry is there
 			d.Each = func(a Arrival) {
 				n, _ := strconv.ParseInt(first(a.User["inbox-seq"]), 10, 64)
 				if n != next {
 					t.Errorf("entry %d came, want %d", n, next)
 				}
 				next = n + 1
+				if n == int64(entries) {
+					close(all)
+				}
 				body := string(a.Body)
 				if !k.raw {
 					var e Envelope
@@ -112,6 +117,13 @@ func TestCursorPassesWhatDoesNotFit(t *testing.T) {
 			}
 			d.Follow(0)
 			WaitCursor(t, db, "bob", k.id, int64(entries))
+			if !k.none { // at most once, the cursor is ahead of what has arrived
+				select {
+				case <-all:
+				case <-time.After(patience):
+					t.Error("the last entry does not come")
+				}
+			}
 			d.Unfollow()
 			if want := int64(entries) + 1; !k.none && next != want {
 				t.Errorf("the device is at %d, want %d", next-1, entries)

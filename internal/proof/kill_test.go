@@ -129,6 +129,7 @@ func killRounds(t *testing.T, k *kills) {
 	for user, ledgers := range receivers {
 		a.devices(user, ledgers...)
 	}
+	k.indexed()
 	k.summary(n, receivers)
 }
 

@@ -24,6 +24,12 @@ type Envelope struct {
 	From           string          `json:"from"`
 	To             string          `json:"to"`
 	Room           string          `json:"room"`
+	Event          string          `json:"event"` // room: this and the five below
+	User           string          `json:"user"`
+	Role           string          `json:"role"`
+	Title          string          `json:"title"`
+	Public         bool            `json:"public"`
+	History        string          `json:"history"`
 	Seq            int64           `json:"seq"`
 	SentAt         string          `json:"sent_at"`
 	ContentType    string          `json:"content_type"`
@@ -57,6 +63,8 @@ type Ledger struct {
 	Name string
 	// Keep makes Deliveries available; set it before the first Add.
 	Keep bool
+	// Rooms takes changes of rooms as entries, too; set it before the first Add.
+	Rooms bool
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -96,10 +104,10 @@ func (l *Ledger) Add(d Delivery) {
 	if d.Retain {
 		l.fault("entry %d came with RETAIN", e.InboxSeq)
 	}
-	switch e.Type {
-	case "error", "gap":
+	switch {
+	case e.Type == "error", e.Type == "gap":
 		l.others = append(l.others, e)
-	case "message":
+	case e.Type == "message", e.Type == "room" && l.Rooms:
 		l.entry(e, d)
 	default:
 		l.fault("type %q is not expected here", e.Type)

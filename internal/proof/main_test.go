@@ -11,15 +11,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Those that measure how others are disturbed run one by one, and first. The
-// rest wait more than they compute, so more of them run at once than there are
-// processors.
+// Those that measure how others are disturbed, and a browser, which takes what
+// there is, run one by one, and first. The rest wait more than they compute, so
+// one more of them runs at once than there are processors.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+		_ = flag.Set("test.parallel", strconv.Itoa(1+runtime.GOMAXPROCS(0)))
 	}
 	code := Main(m)
 	if code == 0 {

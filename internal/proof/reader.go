@@ -149,8 +149,21 @@ func (r *Reader) ask(ctx context.Context, method, path string, body io.Reader, h
 	return answer, nil
 }
 
-// LongPoll asks once for what comes next, and waits for it.
+// LongPoll asks for what comes next, and waits for it, until it has had most
+// entries or there are none.
 func (r *Reader) LongPoll(ctx context.Context, most int) error {
+	for most > 0 {
+		n, err := r.poll(ctx, most)
+		if err != nil || n == 0 {
+			return err
+		}
+		most -= n
+	}
+	return nil
+}
+
+// poll asks once, and reports how many entries it got.
+func (r *Reader) poll(ctx context.Context, most int) (int, error) {
 	epoch, n := r.Cursor()
 	request := map[string]any{"after": n, "limit": most, "wait": 30}
 	if epoch != "" {
@@ -158,23 +171,23 @@ func (r *Reader) LongPoll(ctx context.Context, most int) error {
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	answer, err := r.ask(ctx, http.MethodPost, "/v1/sync", bytes.NewReader(body), "Content-Type", "application/json")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer answer.Body.Close()
 	var page struct{ Entries []json.RawMessage }
 	if err := json.NewDecoder(answer.Body).Decode(&page); err != nil {
-		return err // cut
+		return 0, err // cut
 	}
 	for _, e := range page.Entries {
 		if err := r.take("long poll", e); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return len(page.Entries), nil
 }
 
 // Events reads some entries of the stream.

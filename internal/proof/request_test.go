@@ -54,6 +54,22 @@ var script = []step{
 	{"read", `{"with":"%peer","seq":2}`, `"read_seq":3`}, // sending moves it
 	{"read", `{"with":"%peer","seq":1}`, `"read_seq":3`},
 	{"read", `{"with":"%peer","seq":-1}`, `"code":"invalid"`},
+	{"room.create", `{"room":"%me","title":"Mine"}`, `"role":"owner"`},
+	{"room.create", `{"room":"%me","title":"Mine"}`, `"member_count":1`},
+	{"room.create", `{"room":"%me","title":"Another"}`, `"code":"conflict"`},
+	{"room.add", `{"room":"%me","user":"%peer","role":"reader"}`, `"member_count":2`},
+	{"room.add", `{"room":"%me","user":"nobody-here"}`, `"code":"not_found"`},
+	{"room.role", `{"room":"%me","user":"%peer","role":"queen"}`, `"code":"invalid"`},
+	{"room.get", `{"room":"%me"}`, `"role":"reader"`},
+	{"room.get", `{"room":"no-room"}`, `"code":"not_found"`},
+	{"send", `{"room":"%me","body":"in a room"}`, `"seq":1`},
+	{"history", `{"room":"%me"}`, `in a room`},
+	{"read", `{"room":"%me","seq":1}`, `"read_seq":1`},
+	{"signal", `{"room":"%me","body":"typing"}`, `{`},
+	{"signal", `{"to":"nobody-here","body":"typing"}`, `"code":"not_found"`},
+	{"room.leave", `{"room":"%me"}`, `"code":"forbidden"`},
+	{"room.remove", `{"room":"%me","user":"%peer"}`, `"member_count":1`},
+	{"room.list", `{}`, `Mine`},
 	{"profile", `{"users":["%me","nobody-here"]}`, `Me Myself`},
 	{"presence", `{"users":["%peer"]}`, `"presence":[]`},
 	{"blocks", `{}`, `[]`},
@@ -68,13 +84,13 @@ func TestFourWays(t *testing.T) {
 	t.Parallel()
 	s := StartServer(t, ServerOptions{Env: []string{"POSTBOX_LIMITS_REQUEST_RATE=0"}})
 	node := StartNodeDriver(t)
-	s.AddUser("peer", "secret")
+	s.AddUser("peer", "a secret")
 	for _, name := range []string{"curl", "js", "rr", "pair"} {
-		s.AddUser("ask-"+name, "secret")
+		s.AddUser("ask-"+name, "a secret")
 	}
 	ways := []Way{
-		curlWay(s, "ask-curl", "secret"), jsWay(t, s, node, "ask-js", "secret"),
-		rrWay(s, "ask-rr", "secret"), pairWay(t, s, "ask-pair", "secret"),
+		curlWay(s, "ask-curl", "a secret"), jsWay(t, s, node, "ask-js", "a secret"),
+		rrWay(s, "ask-rr", "a secret"), pairWay(t, s, "ask-pair", "a secret"),
 	}
 	var first []string
 	for _, w := range ways {

@@ -38,6 +38,9 @@ type ServerOptions struct {
 	// Dir is the directory of the embedded database, below one of the test's
 	// own; empty: data.
 	Dir string
+	// Fresh lets the server make its cluster itself, as at a first start. So does
+	// Dir; otherwise it finds one.
+	Fresh bool
 	// Files is how many files the server may have open; zero: as many as we.
 	Files int
 }
@@ -72,6 +75,9 @@ type Server struct {
 func StartServer(t testing.TB, o ServerOptions) *Server {
 	t.Helper()
 	s := NewServer(t, o)
+	if o.DatabaseURL == "" && o.Dir == "" && !o.Fresh {
+		copyCluster(t, s.Dir)
+	}
 	s.start()
 	return s
 }
@@ -184,8 +190,13 @@ func (s *Server) start() {
 	}()
 	select {
 	case l := <-line:
-		if s.Addresses, err = parseListening(l); err != nil {
+		now, err := parseListening(l)
+		if err != nil {
 			s.t.Fatal(err)
+		}
+		// After a restart they are what they were, and others are reading them.
+		if now != s.Addresses {
+			s.Addresses = now
 		}
 	case <-ended:
 		s.t.Fatalf("postbox serve ended before it listened: %v\n%s", cmd.ProcessState, s.LogTail(20))

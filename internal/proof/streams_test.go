@@ -28,7 +28,7 @@ func (e *errand) send(ctx context.Context, n int64) {
 		if err != nil {
 			return // the test waits in vain
 		}
-		r.SetBasicAuth(e.from, "secret")
+		r.SetBasicAuth(e.from, "a secret")
 		r.Header.Set("Content-Type", "application/json")
 		answer, err := e.client.Do(r)
 		if err == nil {
@@ -81,8 +81,8 @@ func TestStreamsOverBrokenLines(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	s := StartServer(t, ServerOptions{Env: []string{"POSTBOX_LIMITS_REQUEST_RATE=0", "POSTBOX_LIMITS_STREAMS_PER_USER=50"}})
-	s.AddUser("alice", "secret")
-	s.AddUser("bob", "secret")
+	s.AddUser("alice", "a secret")
+	s.AddUser("bob", "a secret")
 
 	var lines []*Line
 	line := func(to string) *Line {
@@ -98,7 +98,7 @@ func TestStreamsOverBrokenLines(t *testing.T) {
 		trails = append(trails, &Trail{Name: fmt.Sprint("page ", i)})
 		origins = append(origins, "http://"+line(s.HTTP).Addr)
 	}
-	StartBrowser(t, "bob", "secret", origins, func(e PageEvent) {
+	StartBrowser(t, "bob", "a secret", origins, func(e PageEvent) {
 		r := trails[e.Page]
 		switch {
 		case e.Event == "open":
@@ -123,8 +123,8 @@ func TestStreamsOverBrokenLines(t *testing.T) {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
-	polling := NewReader("long poll", "bob", "secret", line(s.HTTP).Addr, "", seed)
-	mixed := NewReader("all ways", "bob", "secret", line(s.HTTP).Addr, line(s.MQTT).Addr, seed)
+	polling := NewReader("long poll", "bob", "a secret", line(s.HTTP).Addr, "", seed)
+	mixed := NewReader("all ways", "bob", "a secret", line(s.HTTP).Addr, line(s.MQTT).Addr, seed)
 	trails = append(trails, polling.Trail, mixed.Trail)
 	work.Go(func() { polling.Follow(ctx, polling.LongPoll) })
 	work.Go(func() { mixed.Follow(ctx, mixed.LongPoll, mixed.Events, mixed.Deliveries) })

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -18,11 +19,25 @@ import (
 // Checker is an http.RoundTripper that holds every response of the operations
 // against the server's own OpenAPI document, by a validator that others wrote.
 type Checker struct {
-	t         testing.TB
-	next      http.RoundTripper
+	*contract
+	t       testing.TB
+	next    http.RoundTripper
+	checked atomic.Int64
+}
+
+// contract is a document that has been read, for all servers that serve it.
+type contract struct {
+	document document
+
+	mu        sync.Mutex // whether a validator may be shared is nowhere promised
 	validator validator.Validator
-	document  document
-	checked   atomic.Int64
+}
+
+// contracts are those of this process, by their text: reading one takes longer
+// than most tests, above all beside the race detector.
+var contracts struct {
+	sync.Mutex
+	read map[string]*contract
 }
 
 // document is what of an OpenAPI document is looked at here.
@@ -49,7 +64,22 @@ func NewChecker(t testing.TB, url string, next http.RoundTripper) *Checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Checker{t: t, next: next}
+	contracts.Lock()
+	defer contracts.Unlock()
+	c := contracts.read[string(text)]
+	if c == nil {
+		c = readContract(t, text)
+		if contracts.read == nil {
+			contracts.read = map[string]*contract{}
+		}
+		contracts.read[string(text)] = c
+	}
+	return &Checker{contract: c, t: t, next: next}
+}
+
+func readContract(t testing.TB, text []byte) *contract {
+	t.Helper()
+	c := new(contract)
 	if err := json.Unmarshal(text, &c.document); err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +144,13 @@ func (c *Checker) fault(r *http.Request, answer *http.Response, body []byte) str
 	if _, told := methods[strings.ToLower(r.Method)].Responses[fmt.Sprint(answer.StatusCode)]; !told {
 		return "the document does not have this status"
 	}
+	if answer.Header.Get("Content-Type") == "application/jsonl" {
+		return linesFault(body) // for the validator it is one JSON value
+	}
 	seen := *answer
 	seen.Body = io.NopCloser(bytes.NewReader(body))
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ok, faults := c.validator.ValidateHttpResponse(r, &seen)
 	if ok {
 		return ""
@@ -128,6 +163,19 @@ func (c *Checker) fault(r *http.Request, answer *http.Response, body []byte) str
 		}
 	}
 	return strings.Join(all, "; ")
+}
+
+// linesFault says what is wrong with JSON Lines.
+func linesFault(body []byte) string {
+	n := 0
+	for line := range bytes.Lines(body) {
+		n++
+		var o map[string]json.RawMessage
+		if err := json.Unmarshal(line, &o); err != nil || line[len(line)-1] != '\n' || o["type"] == nil {
+			return fmt.Sprintf("line %d is no object with a type: %v", n, err)
+		}
+	}
+	return ""
 }
 
 // errorFault says what is wrong with an error that belongs to no operation.
@@ -151,6 +199,8 @@ func errorFault(answer *http.Response, body []byte) string {
 
 // AllowsRequest tells whether the document has a request as its client makes it.
 func (c *Checker) AllowsRequest(r *http.Request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	ok, _ := c.validator.ValidateHttpRequestSync(r)
 	return ok
 }

@@ -51,8 +51,8 @@ func Run(t *testing.T, o Options) {
 	slices.Sort(counts)
 	t.Logf("seed %d: %d steps in %v: %s", o.Seed, steps, time.Since(w.began).Round(time.Second), strings.Join(counts, ", "))
 	if f := w.found; f != nil {
-		w.showTrace(f)
 		t.Errorf("FINDING after %.1fs: %s: %s\nPOSTBOX_MODEL_SEED=%d makes the same decisions again", f.after.Seconds(), f.what, f.text, o.Seed)
+		w.showTrace(f)
 		return
 	}
 	for what, least := range map[string]int{"disconnects": 50, "kills": 10} {

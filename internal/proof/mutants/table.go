@@ -19,12 +19,12 @@ var All = []Mutant{
 		{"hooks/connect.go", `if err := old.drained(ctx); err != nil {`, `if err := error(nil); err != nil {`},
 	}},
 	{"acknowledged-early", "PUBACK leaves before COMMIT", []Edit{
-		{"inbox/lane.go", `		if err := l.commit(ctx, group); err != nil {
+		{"inbox/lane.go", `		if err := c.commit(ctx, group); err != nil {
 `, `		settle(group, nil)
 		for _, d := range group {
 			d.Origin = nil
 		}
-		if err := l.commit(ctx, group); err != nil {
+		if err := c.commit(ctx, group); err != nil {
 `},
 	}},
 	{"number-repeated", "a log gives out a number twice", []Edit{
@@ -32,14 +32,14 @@ var All = []Mutant{
 `, ``},
 		{"schema/migrations/00001_first.sql", `CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq)`, `CONSTRAINT inbox_any CHECK (true)`},
 		{
-			"schema/migrations/00003_change.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
-			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) - CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+			"schema/migrations/00008_rooms.sql", `array_agg(greatest(u.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(u.floor, i.inbox_seq, m.seq) - CASE greatest(u.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
 	{"hole", "a log leaves a number out", []Edit{
 		{
-			"schema/migrations/00003_change.sql", `array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
-			`array_agg(greatest(l.floor, i.inbox_seq, m.seq) + CASE greatest(l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+			"schema/migrations/00008_rooms.sql", `array_agg(greatest(u.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(u.floor, i.inbox_seq, m.seq) + CASE greatest(u.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
 	{"skipped-at-the-seam", "an entry is left out where a device meets the live end of its inbox", []Edit{
@@ -67,9 +67,11 @@ var All = []Mutant{
 	}},
 	{"cursor-early", "the cursor moves when an entry is sent", []Edit{
 		{
-			"inbox/subscription.go", `		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
-`, `		s.awaits(outstanding{seq: e.InboxSeq, after: e.InboxSeq - 1, packetID: e.InboxSeq.PacketID()})
+			"inbox/subscription.go", `	if s.device.QoS > 0 {
+		s.awaits(outstanding{
+`, `	if s.device.QoS > 0 {
 		s.moveCursor(e.InboxSeq)
+		s.awaits(outstanding{
 `,
 		},
 	}},
@@ -89,7 +91,7 @@ var All = []Mutant{
 		{"message.go", `return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)`, `return false`},
 	}},
 	{"keys-ignored", "an idempotency key is not looked for", []Edit{
-		{"schema/migrations/00003_change.sql", `IF p_keyed THEN`, `IF false THEN`},
+		{"schema/migrations/00008_rooms.sql", `IF p_keyed THEN`, `IF false THEN`},
 		{"schema/migrations/00001_first.sql", `CREATE UNIQUE INDEX messages_idempotency_key`, `CREATE INDEX messages_idempotency_key`},
 	}},
 	{"conflict-not-noticed", "a key that was used for something else is a duplicate", []Edit{
