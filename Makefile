@@ -24,7 +24,7 @@ TEST = CGO_ENABLED=1 go tool gotestsum --format pkgname --format-hide-empty-pkg 
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/postbox
@@ -57,18 +57,31 @@ lint: ## staticcheck
 arch: ## test who imports whom, and the habits of every file
 	go test ./internal/archtest
 
+.PHONY: cost
+cost: ## test what a password costs without the race detector
+	go test ./auth -run TestCostOfAHash
+
 .PHONY: guards
-guards: arch ## arch, and that go.mod is tidy and the modules are what go.sum says
+guards: arch cost page-check ## arch, cost, page-check, and that go.mod is tidy and the modules are what go.sum says
 	go mod tidy -diff
 	go mod verify
 	go -C internal/proof/pebble mod tidy -diff
 	go -C examples/embed mod tidy -diff
 	go -C internal/proof/pebble mod verify
 
+.PHONY: page
+page: ## build the chat page into web/page/dist, which is committed
+	cd web/page && npm run build
+
+.PHONY: page-check
+page-check: ## check the chat page's types, and that web/page/dist is what its source makes
+	cd web/page && npm run check
+
 .PHONY: test
 test: ## all tests, with the race detector, in random order
 	@mkdir -p bin
-	$(TEST) -race -shuffle=on -timeout 25m ./...
+	# The proofs take longest: the rest runs beside them.
+	$(TEST) -race -shuffle=on -timeout 35m ./internal/proof ./...
 
 .PHONY: platforms
 platforms: ## build for other systems, those of PLATFORMS; on Windows without the embedded PostgreSQL
@@ -98,6 +111,10 @@ soak: ## the long form of the proofs: hours
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 6h ./internal/proof/...
 	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 2h -run='^TestMillionPackets$$' ./broker
 
+.PHONY: e2e
+e2e: ## all stories at the chat page in a browser, with pictures of it in bin/page
+	POSTBOX_TEST_SOAK=1 $(TEST) -count=1 -timeout 30m -run='^TestChatPage$$' ./internal/proof
+
 .PHONY: mutants
 mutants: ## show that the model test finds each fault of internal/proof/mutants in a minute; MUTANTS names some
 	go run ./internal/proof/mutants/run $(MUTANTS)
@@ -106,10 +123,35 @@ mutants: ## show that the model test finds each fault of internal/proof/mutants 
 bench: ## postbox, bare Mochi and mosquitto in turn; PAIRS, SECONDS, W, D in the environment
 	scripts/bench.sh
 
+.PHONY: bench-room
+bench-room: ## a room of 1,000 members, and direct messages beside it; MEMBERS, ONLINE, SECONDS in the environment
+	scripts/bench-room.sh
+
 .PHONY: bench-history
 bench-history: ## fill a database and read history over HTTP; MESSAGES, SECONDS in the environment
 	scripts/bench-history.sh
 
+.PHONY: bench-search
+bench-search: ## fill a database, search over HTTP, and send beside the indexer; MESSAGES, SECONDS in the environment
+	scripts/bench-search.sh
+
+.PHONY: bench-connect
+bench-connect: ## idle connections beside bare Mochi, and their return; CONNECTIONS, ROUNDS, KILL in the environment
+	scripts/bench-connect.sh
+
+.PHONY: bench-catch-up
+bench-catch-up: ## a device that has missed much, and many beside senders; MESSAGES, DEVICES, BACKLOG in the environment
+	scripts/bench-catch-up.sh
+
+.PHONY: bench-mixed
+bench-mixed: ## direct messages at a rate, alone and in an app's mix; RATE, SECONDS in the environment
+	scripts/bench-mixed.sh
+
+.PHONY: bench-report
+bench-report: ## draw docs/results/*.json as bin/report.html
+	@mkdir -p bin
+	go run ./cmd/postbox bench report docs/results/*.json --out bin/report.html
+
 .PHONY: clean
 clean: ## remove what was built and installed here; data stays
-	rm -rf bin internal/proof/js/node_modules internal/proof/postgres/node_modules internal/proof/postgres/between/node_modules
+	rm -rf bin web/page/node_modules internal/proof/js/node_modules internal/proof/postgres/node_modules internal/proof/postgres/between/node_modules

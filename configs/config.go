@@ -28,10 +28,13 @@ type Config struct {
 	// OutageTimeout is how long PostgreSQL may be away before connections are closed.
 	OutageTimeout time.Duration
 	Registration  Registration
-	Limits        Limits
-	Tokens        Tokens
-	Log           Log
-	Trace         Trace
+	// Page serves the chat page at "/" of the HTTP addresses.
+	Page   bool
+	Limits Limits
+	Tokens Tokens
+	Issuer Issuer
+	Log    Log
+	Trace  Trace
 }
 
 // Listen says where the server can be reached. Addresses are "host:port"; an
@@ -179,6 +182,7 @@ func Default() Config {
 		},
 		OutageTimeout: 5 * time.Minute,
 		Registration:  RegistrationClosed,
+		Page:          true,
 		Limits: Limits{
 			BodySize:               64 * KiB,
 			PacketSize:             256 * KiB,
@@ -204,6 +208,7 @@ func Default() Config {
 			SignalRate:             20,
 		},
 		Tokens: Tokens{Access: 12 * time.Hour, Refresh: 30 * day},
+		Issuer: Issuer{UserClaim: "sub", AddUsers: true},
 		Log:    Log{Level: slog.LevelInfo, Format: LogAuto},
 		Trace:  Trace{Ratio: 0.01},
 	}

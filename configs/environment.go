@@ -8,9 +8,10 @@ import (
 const envPrefix = "POSTBOX_"
 
 // notSettings are the names below POSTBOX_ that are not settings: the path of
-// the file itself, the knobs of the tests, and what Kubernetes and Docker put
-// into every container beside a service that is called "postbox".
-var notSettings = regexp.MustCompile(`^POSTBOX_(CONFIG|TEST_.*` +
+// the file itself, what the command line's own clients are told, what is imported,
+// the knobs of the tests, and what Kubernetes and Docker put into every container
+// beside a service that is called "postbox".
+var notSettings = regexp.MustCompile(`^POSTBOX_(CONFIG|URL|USER|PASSWORD|TOKEN|PROFILE|IMPORT_FROM|TEST_.*` +
 	`|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
 // environment applies "NAME=value" lines; the later of two wins.

@@ -82,7 +82,9 @@ limits.session_expiry: 1d12h
 func TestEnvironmentThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	got, err := Load(Sources{Env: []string{
-		"POSTBOX_CONFIG=x.yaml", "POSTBOX_TEST_SEED=7", "POSTBOXES=1", "postbox_listen_mqtt=1",
+		"POSTBOX_CONFIG=x.yaml", "POSTBOX_TEST_SEED=7",
+		// What the commands that speak to a server are told.
+		"POSTBOX_URL=http://h", "POSTBOX_USER=alice", "POSTBOX_PASSWORD=x", "POSTBOX_TOKEN=x", "POSTBOX_PROFILE=work", "POSTBOXES=1", "postbox_listen_mqtt=1",
 		// What Kubernetes gives every container when a service is named "postbox".
 		"POSTBOX_SERVICE_HOST=10.0.0.1", "POSTBOX_SERVICE_PORT=1883", "POSTBOX_SERVICE_PORT_MQTT=1883",
 		"POSTBOX_PORT=tcp://10.0.0.1:1883", "POSTBOX_PORT_1883_TCP=tcp://10.0.0.1:1883",

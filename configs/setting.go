@@ -68,6 +68,7 @@ func (c *Config) settings() []setting {
 		{key: "registration", value: choice(&c.Registration,
 			[]string{"closed", "invite", "open"},
 			[]Registration{RegistrationClosed, RegistrationInvite, RegistrationOpen})},
+		{key: "page", value: choice(&c.Page, []string{"true", "false"}, []bool{true, false})},
 
 		{key: "limits.body_size", value: size(&limits.BodySize, 1, 64*MiB)},
 		// MQTT's length field ends at 268,435,455 bytes. [MQTT 5 §1.5.5]
@@ -99,6 +100,14 @@ func (c *Config) settings() []setting {
 
 		{key: "tokens.access", value: duration(&c.Tokens.Access, time.Minute, 365*day)},
 		{key: "tokens.refresh", value: duration(&c.Tokens.Refresh, time.Minute, 3650*day)},
+
+		{key: "issuer.name", value: text(&c.Issuer.Name, anything)},
+		{key: "issuer.audience", value: text(&c.Issuer.Audience, anything)},
+		{key: "issuer.algorithms", value: list{&c.Issuer.Algorithms, algorithm}},
+		{key: "issuer.keys_url", value: text(&c.Issuer.KeysURL, keysURL)},
+		{key: "issuer.user_claim", value: text(&c.Issuer.UserClaim, notEmpty)},
+		{key: "issuer.add_users", value: choice(&c.Issuer.AddUsers, []string{"true", "false"}, []bool{true, false})},
+		{key: "issuer.ca_file", value: text(&c.Issuer.CAFile, anything)},
 
 		{key: "log.level", value: choice(&c.Log.Level,
 			[]string{"debug", "info", "warn", "error"},

@@ -11,7 +11,7 @@ func TestTransportErrors(t *testing.T) {
 	t.Parallel()
 	const files = "tls: {cert_file: c.pem, key_file: k.pem}\n"
 	const listener = "listen.mqtts: \":8883\"\n"
-	for name, test := range map[string]struct{ content, want string }{
+	checkContents(t, map[string]contentTest{
 		"files":               {listener + files, ""},
 		"domains":             {"listen.https: \":443\"\nacme.domains: [chat.example.org]\n", ""},
 		"clients":             {listener + "tls: {cert_file: c.pem, key_file: k.pem, client_auth: optional, client_ca_file: a.pem}\n", ""},
@@ -72,7 +72,15 @@ func TestTransportErrors(t *testing.T) {
 			"listen.https: 127.0.0.1:8080\nacme.domains: [chat.example.org]\n",
 			`postbox.yaml:1: listen.https: "127.0.0.1:8080" is the address of listen.http too`,
 		},
-	} {
+	})
+}
+
+// contentTest is a file, and what is wrong with it; nothing if that is empty.
+type contentTest struct{ content, want string }
+
+func checkContents(t *testing.T, tests map[string]contentTest) {
+	t.Helper()
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := write(t, test.content)

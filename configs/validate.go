@@ -62,6 +62,7 @@ func (c Config) clashes() []clash {
 	}
 
 	c.transportClashes(report)
+	c.issuerClashes(report)
 
 	addresses := []struct{ key, address string }{
 		{"listen.mqtt", c.Listen.MQTT}, {"listen.http", c.Listen.HTTP}, {"listen.private", c.Listen.Private},

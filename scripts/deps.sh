@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes sure that what the tests need is there: PostgreSQL, mosquitto and its
-# clients, Node with npm, Chromium, a C compiler (for the race detector), MQTT.js,
-# and the programs of the oldest and the newest PostgreSQL.
+# Makes sure that what the tests need is there: PostgreSQL, MariaDB, mosquitto and
+# its clients, curl, jq, Node with npm, Chromium, a C compiler (for the race detector), MQTT.js,
+# what the chat page is built with, and the programs of the oldest and the newest
+# PostgreSQL.
 #
 # As root on Debian and its like it installs what is missing. As anybody else it
 # installs nothing on the system: it ends with the one line to run.
@@ -25,9 +26,16 @@ need gcc gcc libc6-dev
 need mosquitto mosquitto
 need mosquitto_pub mosquitto-clients
 need curl curl
+need jq jq
+need mariadbd mariadb-server
 need node nodejs
 need npm npm
 need chromium chromium
+# Python with paho-mqtt: a module, which any of several Pythons may have; Debian's
+# package is for its own.
+for python in python3 /usr/bin/python3; do
+	"$python" -c 'import paho.mqtt.client' 2>/dev/null && break
+done || missing+=(python3 python3-paho-mqtt)
 
 postgres() {
 	command -v initdb && return
@@ -73,5 +81,6 @@ packages() { # DIRECTORY
 	fi
 }
 packages internal/proof/js
+packages web/page
 # The oldest and the newest PostgreSQL that are supported.
 if [ "$(uname -sm)" = "Linux x86_64" ]; then packages internal/proof/postgres; fi
