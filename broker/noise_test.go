@@ -136,7 +136,8 @@ func (n *noisy) strangers(t *testing.T, goal int64, limit time.Duration, meanwhi
 	// to their databases; this one has none.
 	others := []goleak.Option{
 		quiet, goleak.IgnoreAnyFunction("postbox/store.(*impatient).Read"),
-		goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"), goleak.IgnoreAnyFunction("postbox/store.(*impatient).Write"),
+		goleak.IgnoreAnyFunction("database/sql.(*DB).connectionOpener"), goleak.IgnoreAnyFunction("database/sql.(*DB).connectionCleaner"),
+		goleak.IgnoreAnyFunction("postbox/store.(*impatient).Write"),
 	}
 	// A mailbox looks for a second after what has come too early.
 	var left error

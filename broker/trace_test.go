@@ -256,6 +256,38 @@ func TestTraceRatio(t *testing.T) {
 	w.start()
 }
 
+// What had to wait for its sender's rate says so in its trace, and how long; what
+// only waited for the machine does not.
+func TestTraceOfAThrottledPublish(t *testing.T) {
+	t.Parallel()
+	c := newCollecting(t)
+	w := newWorld(t, func(w *world) {
+		w.config.Limits.PublishRate, w.config.Limits.PublishBurst = 1, 1
+		w.config.Trace = configs.Trace{Endpoint: c.URL + "/v1/traces"}
+	})
+	alice := w.user("alice")
+	d := w.connect(t, login{version: 5, user: alice, id: "phone"})
+	for i, trace := range []string{traceOne, traceThree, traceTwo} { // at once
+		d.publish(publication{id: uint16(i + 1), qos: 1, topic: "inbox/" + alice, body: "x", props: traced("00-" + trace + "-" + spanOne + "-01")})
+	}
+	for range 3 {
+		d.Expect(packets.Puback)
+	}
+	w.stop() // sends what there is
+	if _, names := c.of(traceOne); slices.Contains(names, "wait for rate") {
+		t.Errorf("the first did not have to wait: %q", names)
+	}
+	spans, names := c.of(traceTwo)
+	i := slices.IndexFunc(spans, func(s *tracepb.Span) bool { return s.Name == "wait for rate" })
+	if i < 0 {
+		t.Fatalf("the third had to wait: %q", names)
+	}
+	if s := spans[i]; s.EndTimeUnixNano <= s.StartTimeUnixNano {
+		t.Errorf("it waited from %d to %d", s.StartTimeUnixNano, s.EndTimeUnixNano)
+	}
+	w.start()
+}
+
 // lines counts what is logged under a message.
 type lines struct {
 	slog.Handler

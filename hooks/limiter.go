@@ -66,14 +66,17 @@ func (l *limiters) await(ctx context.Context, user postbox.UserID, patience time
 }
 
 // throttle makes a user's connection read more slowly while the user publishes
-// faster than allowed.
-func (c *client) throttle() {
+// faster than allowed. It says whether it had to.
+func (c *client) throttle() bool {
 	r := c.hook.limiters.of(c.who.ID)
 	if r == nil {
-		return
+		return false
 	}
-	if pause := r.Reserve().Delay(); pause > 0 {
-		c.hook.metrics.pause(pause)
-		c.wait(pause)
+	pause := r.Reserve().Delay()
+	if pause <= 0 {
+		return false
 	}
+	c.hook.metrics.pause(pause)
+	c.wait(pause)
+	return true
 }

@@ -48,17 +48,17 @@ func (c *client) publish(pk packets.Packet) {
 			return
 		}
 	}
-	checked := c.hook.traces.now()
+	checked, throttled := c.hook.traces.now(), false
 	switch again := d.Duplicate || d.Earlier != nil; {
 	case !again && d.Action == inbox.Append:
-		c.throttle() // refused ones too: saying no is work
+		throttled = c.throttle() // refused ones too: saying no is work
 	case again && !c.afford(costPacket):
 		return
 	case again:
 		errand = nil
 	}
 	if t := c.hook.traces; t != nil && d.Action == inbox.Append { // asked here: a packet is large to hand over
-		t.publish(c, d, pk, began, checked)
+		t.publish(c, d, pk, began, checked, throttled)
 	}
 	c.submit(d, errand)
 }

@@ -96,8 +96,9 @@ func userProperty(pk packets.Packet, key string) string {
 }
 
 // publish begins the trace of a draft that began to be read and was checked at
-// these times, and is about to be queued.
-func (t *traces) publish(c *client, d *inbox.Draft, pk packets.Packet, began, checked time.Time) {
+// these times, perhaps had to wait for its sender's rate since, and is about to be
+// queued.
+func (t *traces) publish(c *client, d *inbox.Draft, pk packets.Packet, began, checked time.Time, throttled bool) {
 	options := []trace.SpanStartOption{
 		trace.WithTimestamp(began), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(
@@ -114,7 +115,7 @@ func (t *traces) publish(c *client, d *inbox.Draft, pk packets.Packet, began, ch
 	}
 	t.step(ctx, "validate", began, checked)
 	queued := time.Now()
-	if paused := queued.Sub(checked); paused >= time.Millisecond {
+	if throttled {
 		t.step(ctx, "wait for rate", checked, queued)
 	}
 	d.Watch = &passage{ctx: ctx, span: span, queued: queued}

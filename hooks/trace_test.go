@@ -17,7 +17,7 @@ func walk(c *client, d *inbox.Draft, pk *packets.Packet, e inbox.Delivery) {
 	began := t.now()
 	checked := t.now()
 	if t != nil {
-		t.publish(c, d, *pk, began, checked)
+		t.publish(c, d, *pk, began, checked, false)
 	}
 	if d.Watch != nil {
 		d.Watch.Taken(checked, 1)
