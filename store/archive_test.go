@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -174,6 +175,34 @@ func TestPlacesOfOthers(t *testing.T) {
 	w.append(l, w.publish("carol", "alice", "first"))
 	if got, _ := w.page(w.place("alice", "carol"), postbox.PageRequest{Limit: 5}); len(got) != 1 {
 		t.Errorf("after the first message: %v", got)
+	}
+}
+
+// Where a conversation is, is looked up once for both who write in it.
+func TestPlaceIsKnownToBoth(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	w.append(w.lane(0), w.publish("alice", "bob", "x"), w.publish("alice", "alice", "x"))
+	want := w.place("bob", "alice")
+	other := w.open(w.url) // one that has not been asked
+	for _, with := range []postbox.User{"bob", "alice"} {
+		if _, err := other.Place(t.Context(), w.ids["alice"], with, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := w.store.DB().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback()
+	if _, err := lock.Exec(`LOCK TABLE postbox.conversations`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	got, err := other.Place(ctx, w.ids["bob"], "alice", "")
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, -looked up +known:\n%s", err, diff)
 	}
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"fmt"
 	"sync"
 
 	"postbox"
@@ -76,9 +78,18 @@ func (s *Store) Place(ctx context.Context, user postbox.UserID, with postbox.Use
 		 WHERE me.id = $1`
 	p := postbox.Place{SelfID: user, With: with, Spans: everything}
 	erased := false
-	err := s.archive.query(ctx, look, func(rows *sql.Rows) error {
-		return rows.Scan(&p.Self, &p.WithID, &erased, &p.Conversation)
-	}, user, with)
+	err := s.archive.one(ctx, look, []driver.NamedValue{{Ordinal: 1, Value: int64(user)}, {Ordinal: 2, Value: string(with)}}, 4,
+		func(row []driver.Value) error {
+			self, isText := row[0].(string)
+			other, isID := row[1].(int64)
+			gone, isFlag := row[2].(bool)
+			conversation, isNumber := row[3].(int64)
+			if !isText || !isID || !isFlag || !isNumber {
+				return fmt.Errorf("a row of %T, %T, %T and %T", row[0], row[1], row[2], row[3])
+			}
+			p.Self, p.WithID, p.Conversation, erased = postbox.User(self), postbox.UserID(other), postbox.ConversationID(conversation), gone
+			return nil
+		})
 	switch {
 	case err != nil:
 		return postbox.Place{}, away("find a conversation", err)
@@ -86,6 +97,10 @@ func (s *Store) Place(ctx context.Context, user postbox.UserID, with postbox.Use
 		return postbox.Place{}, errNoUser(with)
 	case p.Conversation != 0:
 		s.archive.places.learn(k, p, forgets)
+	}
+	if p.Conversation != 0 && !erased { // the other user reads there, too
+		other := postbox.Place{SelfID: p.WithID, Self: with, With: p.Self, WithID: user, Conversation: p.Conversation, Spans: everything}
+		s.archive.places.learn(placeKey{p.WithID, p.Self}, other, forgets)
 	}
 	return p, nil
 }

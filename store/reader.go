@@ -24,25 +24,44 @@ type pqSession interface {
 	driver.Validator
 }
 
-// reader is a connection that has a statement of its own for one row of bytea,
-// which goes past database/sql: that and lib/pq start a goroutine each for every
-// statement, to end it when its context does.
+// reader is a connection that has statements of its own, for one row at most, which
+// go past database/sql: that and lib/pq start a goroutine each for every statement,
+// to end it when its context does.
 type reader struct {
 	pqStatements
 	pqSession
 	dialer *dialer
 
-	// Of the statement. One user at a time has a connection.
-	text     string
-	prepared driver.StmtQueryContext
-	backend  int64 // the process of PostgreSQL
+	// One user at a time has a connection.
+	prepared map[string]driver.StmtQueryContext // by their texts
+	backend  int64                              // the process of PostgreSQL
 }
 
-// prepare prepares a statement, if it is not the one that is.
-func (r *reader) prepare(ctx context.Context, text string) error {
-	if r.text == text {
-		return nil
+// statement prepares a statement, if it is not yet.
+func (r *reader) statement(ctx context.Context, text string) (driver.StmtQueryContext, error) {
+	if s := r.prepared[text]; s != nil {
+		return s, nil
 	}
+	if r.prepared == nil {
+		if err := r.identify(ctx); err != nil {
+			return nil, err
+		}
+		r.prepared = make(map[string]driver.StmtQueryContext)
+	}
+	s, err := r.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	prepared, ok := s.(driver.StmtQueryContext)
+	if !ok {
+		return nil, fmt.Errorf("%T does not query", s)
+	}
+	r.prepared[text] = prepared
+	return prepared, nil
+}
+
+// identify asks which process of PostgreSQL this is.
+func (r *reader) identify(ctx context.Context) error {
 	rows, err := r.QueryContext(ctx, `SELECT pg_backend_pid()::bigint`, nil)
 	if err != nil {
 		return err
@@ -51,22 +70,17 @@ func (r *reader) prepare(ctx context.Context, text string) error {
 	if err := errors.Join(rows.Next(value), rows.Close()); err != nil {
 		return err
 	}
-	s, err := r.PrepareContext(ctx, text)
-	if err != nil {
-		return err
+	backend, ok := value[0].(int64)
+	if !ok {
+		return fmt.Errorf("%T is no process", value[0])
 	}
-	prepared, ok := s.(driver.StmtQueryContext)
-	backend, is := value[0].(int64)
-	if !ok || !is {
-		return fmt.Errorf("%T does not query, or %T is no process", s, value[0])
-	}
-	r.text, r.prepared, r.backend = text, prepared, backend
+	r.backend = backend
 	return nil
 }
 
-// row runs the statement and gives its row to take, for as long as that runs.
-func (r *reader) row(args []driver.NamedValue, row []driver.Value, take func([]driver.Value) error) error {
-	rows, err := r.prepared.QueryContext(context.Background(), args)
+// firstRow runs a statement and gives its row to take, for as long as that runs.
+func firstRow(s driver.StmtQueryContext, args []driver.NamedValue, row []driver.Value, take func([]driver.Value) error) error {
+	rows, err := s.QueryContext(context.Background(), args)
 	if err != nil {
 		return err
 	}
@@ -83,9 +97,9 @@ func (r *reader) row(args []driver.NamedValue, row []driver.Value, take func([]d
 	return errors.Join(err, rows.Close())
 }
 
-// one runs a statement that returns one row, whose values are bytea. It ends with
-// its context, as query does. take must not keep what it is given; it may be called
-// again, when a connection is lost.
+// one runs a statement that returns one row, or none. It ends with its context, as
+// query does. take must not keep what it is given; it may be called again, when a
+// connection is lost.
 func (a *archive) one(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
 	// After a restart of the database each connection of the pool is found to have
 	// gone.
@@ -109,12 +123,13 @@ func (a *archive) once(ctx context.Context, text string, args []driver.NamedValu
 		if !ok {
 			return fmt.Errorf("%T is no reader", c)
 		}
-		if outcome = r.prepare(ctx, text); outcome != nil {
+		var s driver.StmtQueryContext
+		if s, outcome = r.statement(ctx, text); outcome != nil {
 			return lost(outcome)
 		}
 		ended := make(chan struct{})
 		stop := context.AfterFunc(ctx, func() { defer close(ended); a.interrupt(r) })
-		outcome = r.row(args, make([]driver.Value, columns), take)
+		outcome = firstRow(s, args, make([]driver.Value, columns), take)
 		if stop() {
 			return lost(outcome)
 		}
