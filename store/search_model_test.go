@@ -90,10 +90,15 @@ func (s *seeker) round(mayFail bool) bool {
 	return more
 }
 
-// drain runs the indexer until it has nothing to do.
+// drain runs the indexer until nothing waits for it. A round does nothing while
+// PostgreSQL has not noticed yet that the one before was cut off.
 func (s *seeker) drain() {
 	s.t.Helper()
-	for s.round(false) {
+	const waiting = `SELECT (SELECT count(*) FROM postbox.search_queue) + (SELECT count(*) FROM postbox.search_state WHERE fill_after IS NOT NULL)`
+	for end := time.Now().Add(20 * time.Second); s.round(false) || s.number(waiting) > 0; {
+		if time.Now().After(end) {
+			s.t.Fatalf("the indexer leaves %d rows of the queue", s.number(waiting))
+		}
 	}
 }
 
