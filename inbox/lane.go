@@ -27,7 +27,9 @@ var ErrFenced = postbox.Errorf(postbox.CodeUnavailable, "another server has take
 // have waiting. From the high mark on, until the low mark is reached, Submit
 // blocks connections that have more than their share in it, so that one who
 // publishes little is still read from, and has its PINGREQ answered, while
-// others push. At the limit it blocks all of them.
+// others push. At the limit it blocks all of them. The high mark is some batches
+// of the largest messages: what waits beyond that makes nothing faster, and a
+// server whose database is away holds twice as much, its garbage included.
 const (
 	maxBatch      = 1024
 	maxBatchBytes = 1 << 20
@@ -37,9 +39,9 @@ const (
 	maxRows = 2048
 	// smallRoom is up to how many members a room is like a direct conversation.
 	smallRoom     = 32
-	limitBytes    = 24 << 20
-	highMarkBytes = 8 << 20
-	lowMarkBytes  = 4 << 20
+	limitBytes    = 12 << 20
+	highMarkBytes = 4 << 20
+	lowMarkBytes  = 2 << 20
 	shareBytes    = 512 << 10
 )
 
