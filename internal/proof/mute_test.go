@@ -59,7 +59,7 @@ func TestMuteDevices(t *testing.T) {
 			"acknowledged to bob's sender": toBob.Delays(), "acknowledged to another sender": toCarol.Delays(),
 		}
 	}
-	before := measure()
+	before := besideTheDisk(t, measure)
 
 	for i, m := range mutes {
 		mutes[i].d = ConnectDevice(t, s.MQTT, m.o, nil)

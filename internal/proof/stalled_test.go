@@ -49,7 +49,7 @@ func TestStalledReader(t *testing.T) {
 			"acknowledged to bob's sender": toBob.Delays(), "acknowledged to another sender": toCarol.Delays(),
 		}
 	}
-	before := measure()
+	before := besideTheDisk(t, measure)
 	phone.WaitFor(t, int64(toBob.next))
 
 	idle, _ := Resident(t, s.PID())
@@ -127,7 +127,7 @@ func TestManyStalledReaders(t *testing.T) {
 	}
 	idle, _ := Resident(t, s.PID())
 	ResetPeak(t, s.PID())
-	before := rest()
+	before := besideTheDisk(t, rest)
 	began := time.Now()
 	toAll.Send(t, readers*each)
 	t.Logf("%d messages of %d KiB to %d devices that do not read in %v", readers*each, size>>10, readers, time.Since(began).Round(time.Millisecond))
