@@ -3,7 +3,7 @@ package store
 import (
 	"errors"
 
-	"github.com/jmoiron/sqlx"
+	"postbox"
 )
 
 // archiveSettings are those of the connections that history is read on. Its
@@ -23,12 +23,10 @@ var archiveSettings = map[string]string{
 // messages do not take the connections of those who wait for new ones.
 type archive struct {
 	statements
-	// control is to end what runs in this one: apart, since the other pool may wait
-	// for the same. It has no connection as long as there is nothing to end.
-	control *sqlx.DB
-	size    int // of the pool
-	names   names
-	places  places
+	rowReader
+	names   remembered[postbox.UserID, postbox.User]
+	places  remembered[placeKey, postbox.Place]
+	parties remembered[postbox.ConversationID, parties]
 }
 
 func openArchive(s *Store) (*archive, error) {
@@ -40,8 +38,9 @@ func openArchive(s *Store) (*archive, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	// It has no connection as long as there is nothing to end.
 	control.SetMaxOpenConns(2)
-	return &archive{statements: statements{db: db}, control: control, size: s.options.PoolSize}, nil
+	return &archive{statements: statements{db: db}, rowReader: rowReader{db, control, s.options.PoolSize}}, nil
 }
 
 func (a *archive) close() error { return errors.Join(a.statements.close(), a.control.Close()) }

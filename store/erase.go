@@ -210,4 +210,5 @@ func (s *Store) eraseSome(ctx context.Context, user postbox.UserID, statement st
 func (s *Store) ForgetNames() {
 	s.archive.names.forget()
 	s.archive.places.forget()
+	s.archive.parties.forget()
 }

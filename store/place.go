@@ -5,52 +5,15 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
-	"sync"
 
 	"postbox"
 )
 
-// maxPlaces bounds what is remembered of places; beyond it the memory starts
-// anew.
-const maxPlaces = 100_000
-
-// places remembers where direct conversations are: that does not change before
-// one of the users is erased. What a user may read of a room does, and is looked up each time.
-type places struct {
-	mu      sync.Mutex // guards all below
-	known   map[placeKey]postbox.Place
-	forgets int // what was looked up before one is not learnt after it
-}
-
+// placeKey is a direct conversation. Where it is is remembered; what a user may read
+// of a room changes, and is looked up each time.
 type placeKey struct {
 	user postbox.UserID
 	with postbox.User
-}
-
-func (p *places) find(k placeKey) (place postbox.Place, known bool, forgets int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	place, known = p.known[k]
-	return place, known, p.forgets
-}
-
-func (p *places) learn(k placeKey, place postbox.Place, forgets int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if forgets != p.forgets {
-		return
-	}
-	if p.known == nil || len(p.known) >= maxPlaces {
-		p.known = make(map[placeKey]postbox.Place)
-	}
-	p.known[k] = place
-}
-
-func (p *places) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.known = nil
-	p.forgets++
 }
 
 // everything is what the two users of a direct conversation may read of it. It

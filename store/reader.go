@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/jmoiron/sqlx"
 )
 
 // pqStatements and pqSession are, together, all that a connection of lib/pq can do.
@@ -97,22 +99,30 @@ func firstRow(s driver.StmtQueryContext, args []driver.NamedValue, row []driver.
 	return errors.Join(err, rows.Close())
 }
 
+// rowReader reads single rows over the readers of a pool.
+type rowReader struct {
+	pool *sqlx.DB
+	// control is to end what runs in the pool: apart, since that may wait for the same.
+	control *sqlx.DB
+	size    int // of the pool
+}
+
 // one runs a statement that returns one row, or none. It ends with its context, as
 // query does. take must not keep what it is given; it may be called again, when a
 // connection is lost.
-func (a *archive) one(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
+func (p *rowReader) one(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
 	// After a restart of the database each connection of the pool is found to have
 	// gone.
-	for left := a.size; ; left-- {
-		err := a.once(ctx, text, args, columns, take)
+	for left := p.size; ; left-- {
+		err := p.once(ctx, text, args, columns, take)
 		if left <= 0 || !errors.Is(err, driver.ErrBadConn) {
 			return err
 		}
 	}
 }
 
-func (a *archive) once(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
-	conn, err := a.db.DB.Conn(ctx)
+func (p *rowReader) once(ctx context.Context, text string, args []driver.NamedValue, columns int, take func([]driver.Value) error) error {
+	conn, err := p.pool.DB.Conn(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,7 +138,7 @@ func (a *archive) once(ctx context.Context, text string, args []driver.NamedValu
 			return lost(outcome)
 		}
 		ended := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() { defer close(ended); a.interrupt(r) })
+		stop := context.AfterFunc(ctx, func() { defer close(ended); p.interrupt(r) })
 		outcome = firstRow(s, args, make([]driver.Value, columns), take)
 		if stop() {
 			return lost(outcome)
@@ -157,9 +167,9 @@ func lost(err error) error {
 
 // interrupt ends the statement that a reader runs. If the database does not do
 // that in a moment, nobody waits for it.
-func (a *archive) interrupt(r *reader) {
+func (p *rowReader) interrupt(r *reader) {
 	r.dialer.hurry()
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
-	_, _ = a.control.ExecContext(ctx, `SELECT pg_cancel_backend($1)`, r.backend)
+	_, _ = p.control.ExecContext(ctx, `SELECT pg_cancel_backend($1)`, r.backend)
 }

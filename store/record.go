@@ -92,6 +92,15 @@ func (d *recordDecoder) time() time.Time {
 	return time.Time{}
 }
 
+// copy is a field of its own memory; nil for NULL.
+func (d *recordDecoder) copy() []byte {
+	field, ok := d.bytes()
+	if !ok {
+		return nil
+	}
+	return append(make([]byte, 0, len(field)), field...)
+}
+
 // text is empty for NULL.
 func (d *recordDecoder) text() string {
 	field, _ := d.bytes()

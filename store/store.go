@@ -33,6 +33,7 @@ type Options struct {
 type Store struct {
 	db      *sqlx.DB
 	often   statements // of db
+	pages   rowReader  // of db
 	archive *archive
 	finder  *statements // for searches
 	// frequencies are those of terms in the search index.
@@ -84,6 +85,7 @@ func Open(o Options) (*Store, error) {
 		_ = db.Close()
 		return nil, err
 	}
+	s.pages = rowReader{db, s.archive.control, o.PoolSize}
 	if s.finder, err = openFinder(s); err != nil {
 		_ = errors.Join(s.archive.close(), db.Close())
 		return nil, err
