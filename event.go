@@ -30,6 +30,8 @@ type Change struct {
 	Target MessageID
 	// Conversation is that of a read marker.
 	Conversation ConversationID
+	// Peer is the other user of a read marker's conversation; zero in a room.
+	Peer UserID
 	// Quiet keeps a read marker to the reader's own devices.
 	Quiet  bool
 	Body   []byte // of an edit

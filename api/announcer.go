@@ -165,7 +165,7 @@ func (a *announcer) store(u Unannounced) error {
 		return err
 	}
 	c := &postbox.Change{
-		Type: postbox.EntryRead, Actor: u.User, Conversation: u.Place.Conversation, Quiet: quiet,
+		Type: postbox.EntryRead, Actor: u.User, Conversation: u.Place.Conversation, Peer: u.Place.WithID, Quiet: quiet,
 		Event: postbox.Event{ID: newID(), From: u.Name, To: u.Place.With, Room: u.Place.Room, Seq: u.Seq},
 	}
 	if err := a.writer.Change(a.ctx, c); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,9 @@ type Reader interface {
 // readers is how many pages are read from the database at once for devices
 // that are behind, so that many of them coming back leave room for senders.
 const readers = 4
+
+// wakes is how many mailboxes are woken before others have their turn.
+const wakes = 8
 
 // Hub knows the mailbox of every user who has a device connected. Its methods
 // may be called from any goroutine.
@@ -192,8 +196,13 @@ func (h *Hub) deliver(group []*Draft, posts []post) []post {
 			touched++
 		}
 	}
-	for _, p := range posts[:touched] {
+	for i, p := range posts[:touched] {
 		p.box.wake()
+		if i%wakes == wakes-1 {
+			// Each that was woken has something to write. Who came meanwhile does not
+			// wait behind all of a large room.
+			runtime.Gosched()
+		}
 	}
 	return posts
 }

@@ -476,12 +476,15 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     w_message integer[],
 --     r_log integer[],
 --     r_version bigint[],
+--     p_lock boolean[],
+--     p_heads bigint[],
+--     p_stamps bigint[],
 --     OUT heads bigint[],
 --     OUT stamps bigint[],
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 58186a8087e394addedccbec0c3ddf88
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 7ef074c54c5ec447929363855e2f9308
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (

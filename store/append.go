@@ -18,7 +18,7 @@ const appendStatement = `
 	WITH done AS MATERIALIZED (
 		SELECT heads, stamps, taken, gone, stale FROM postbox.append(
 		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-		$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)),
+		$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $40, $41, $42)),
 	queued AS (
 		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts)
 		SELECT clock_timestamp(), $37, (SELECT array_agg(d.heads[u.place] ORDER BY u.ord) FROM unnest($38::integer[]) WITH ORDINALITY AS u (place, ord)), $39
@@ -41,11 +41,17 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 			return err
 		}
 	}
-	for {
+	for behind := false; ; {
 		fresh := unused(b.Publishes)
 		c := columnsOf(fresh)
-		not, err := l.call(ctx, b, c)
+		if behind {
+			c.lockAll()
+		}
+		not, err := l.callHolding(ctx, b, c)
 		switch {
+		case isBehind(err) && !behind:
+			behind = true
+			l.metrics.behind.Inc()
 		case err != nil:
 			return l.failed(b, err)
 		case len(not.gone) > 0:
@@ -87,6 +93,8 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 				// Another server has just stored a key of this batch: the next
 				// try finds it.
 				return &unavailable{"append", err}
+			case "inbox_pkey", "messages_pkey":
+				return &unavailable{"append", err}
 			case "messages_id_key":
 				// The ids are ours: an earlier try of this batch has committed.
 				return l.lost(b, err)
@@ -115,19 +123,39 @@ func (l *Lane) lost(b *postbox.Batch, err error) error {
 // obstacles are why nothing of a batch was stored; none if it was.
 type obstacles struct{ taken, gone, stale pq.Int64Array }
 
-func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (not obstacles, err error) {
-	if l.statement == nil {
-		conn, err := l.connect(ctx)
-		if err != nil {
-			return not, err
-		}
-		if l.statement, err = conn.PrepareContext(ctx, appendStatement); err != nil {
-			l.statement = nil
-			return not, err
-		}
+func (o obstacles) any() bool { return len(o.taken)+len(o.gone)+len(o.stale) > 0 }
+
+// isBehind reports whether a batch was refused because it took numbers that there are.
+func isBehind(err error) bool {
+	var pe *pq.Error
+	return errors.As(err, &pe) && pe.Code == "23505" && (pe.Constraint == "inbox_pkey" || pe.Constraint == "messages_pkey")
+}
+
+// callHolding makes the call when no other batch of this server has the same logs,
+// from the last numbers that are remembered.
+func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns) (obstacles, error) {
+	if err := l.prepare(ctx); err != nil {
+		return obstacles{}, err
 	}
+	c.heads, c.stamps = l.heads.hold(c.logs)
+	heads, stamps, not, err := l.call(ctx, b, c)
+	switch {
+	case err != nil:
+		l.heads.forget(c.logs) // behind, or nobody knows
+	case not.any():
+		l.heads.release(c.logs)
+	default:
+		c.number(heads, stamps)
+		for i := range heads {
+			heads[i] += int64(c.counts[i])
+		}
+		l.heads.learn(c.logs, heads, stamps)
+	}
+	return not, err
+}
+
+func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (heads, stamps pq.Int64Array, not obstacles, err error) {
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
-	var heads, stamps pq.Int64Array
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
 		c.logs, c.places, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
@@ -136,12 +164,25 @@ func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (not obst
 		c.entryLog, c.entryRank, c.entryMessage,
 		open.devices, open.packets, open.messages, open.digests,
 		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
-		c.conversations, c.conversationLogs, c.conversationCounts,
+		c.conversations, c.conversationLogs, c.conversationCounts, c.locks, c.heads, c.stamps,
 	).Scan(&heads, &stamps, &not.taken, &not.gone, &not.stale)
-	if err == nil && len(not.taken)+len(not.gone)+len(not.stale) == 0 {
-		c.number(heads, stamps)
+	return heads, stamps, not, err
+}
+
+// prepare connects, if need be, and prepares the statement.
+func (l *Lane) prepare(ctx context.Context) error {
+	if l.statement != nil {
+		return nil
 	}
-	return not, err
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	statement, err := conn.PrepareContext(ctx, appendStatement)
+	if err == nil {
+		l.statement = statement
+	}
+	return err
 }
 
 // fillUsed reads the messages whose keys were used before.

@@ -53,11 +53,54 @@ func (l *Lane) Change(ctx context.Context, c *postbox.Change) error {
 	if c.Room != nil {
 		return l.changeRoom(ctx, c)
 	}
-	got, err := l.callChange(ctx, c)
+	var got *changed
+	err := l.apart(logsOf(c), func() (err error) {
+		got, err = l.callChange(ctx, c)
+		if err == nil {
+			l.heads.raise(got.users, got.numbers)
+		}
+		return err
+	})
 	if err != nil {
 		return l.changeFailed(c, err)
 	}
 	return got.into(c)
+}
+
+// logsOf are the inboxes that a change writes to, in ascending order, as far as that
+// is known before: of the frequent ones, which are read markers.
+func logsOf(c *postbox.Change) []int64 {
+	if c.Type != postbox.EntryRead {
+		return nil
+	}
+	actor, peer := int64(c.Actor), int64(c.Peer)
+	if c.Quiet || peer == 0 || peer == actor {
+		return []int64{actor}
+	}
+	return []int64{min(actor, peer), max(actor, peer)}
+}
+
+// tries is how often at once a change is tried that meets batches which write to the
+// same inboxes.
+const tries = 5
+
+// apart calls f while no batch of this server has the logs, and again when it has met
+// one that writes to others.
+func (l *Lane) apart(logs []int64, f func() error) (err error) {
+	l.heads.hold(logs)
+	defer func() {
+		if err != nil {
+			l.heads.forget(logs)
+			return
+		}
+		l.heads.release(logs)
+	}()
+	for range tries {
+		if err = f(); !isBehind(err) {
+			break
+		}
+	}
+	return err
 }
 
 func (l *Lane) callChange(ctx context.Context, c *postbox.Change) (*changed, error) {

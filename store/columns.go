@@ -17,6 +17,11 @@ type columns struct {
 	counts    []int32       // handed out of each
 	places    pq.BoolArray  // which of the logs are conversations
 
+	// locks are those of the logs that are to be locked: not the inboxes of a room's
+	// members. heads and stamps are of the logs, as far as they are known.
+	locks         pq.BoolArray
+	heads, stamps pq.Int64Array
+
 	log, rank, ownLog, ownRank        pq.Int32Array
 	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
 	ids, keys, devices, types, refs   pq.StringArray
@@ -88,9 +93,24 @@ func (c *columns) collectLogs() {
 	for i, id := range c.logs {
 		c.index[id] = int32(i + 1)
 	}
-	c.counts, c.places = make([]int32, len(c.logs)), make(pq.BoolArray, len(c.logs))
+	c.counts, c.places, c.locks = make([]int32, len(c.logs)), make(pq.BoolArray, len(c.logs)), make(pq.BoolArray, len(c.logs))
+	lock := func(id int64) { c.locks[c.index[id]-1] = true }
 	for _, p := range c.publishes {
 		c.places[c.index[int64(p.Message.Conversation)]-1] = true
+		lock(int64(p.Message.Conversation))
+		lock(int64(p.Message.Sender))
+		if p.Message.Room == "" {
+			for _, r := range p.Recipients {
+				lock(int64(r))
+			}
+		}
+	}
+}
+
+// lockAll has all logs locked.
+func (c *columns) lockAll() {
+	for i := range c.locks {
+		c.locks[i] = true
 	}
 }
 

@@ -204,11 +204,12 @@ func (s *Store) eraseSome(ctx context.Context, user postbox.UserID, statement st
 	return int(n), away("erase", tx.Commit())
 }
 
-// ForgetNames forgets what users are called and where their conversations are:
-// it is remembered as if it never changed, and an erased account has another
-// name.
+// ForgetNames forgets what users are called, where their conversations are, and how
+// far their inboxes are: it is remembered as if it never changed, and an erased
+// account has another name and no inbox.
 func (s *Store) ForgetNames() {
 	s.archive.names.forget()
 	s.archive.places.forget()
 	s.archive.parties.forget()
+	s.heads.forgetAll()
 }

@@ -49,7 +49,7 @@ func writersCollided(err error) bool {
 			return true
 		}
 	}
-	return errors.Is(err, errMembersMoved)
+	return errors.Is(err, errMembersMoved) || isBehind(err)
 }
 
 // departure is one who leaves a room by being erased.

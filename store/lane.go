@@ -36,6 +36,7 @@ type Lane struct {
 	db          *sqlx.DB
 	lineage     *lineage
 	recent      *recent
+	heads       *heads
 	fenced      error // returned when another server owns the lane
 
 	// conn is the lane's connection, while it has one. Statements go to it and
@@ -79,7 +80,7 @@ func (s *Store) OpenLane(ctx context.Context, id int, fenced error) (*Lane, erro
 	}
 	db.SetMaxOpenConns(1)
 	db.SetMaxIdleConns(1)
-	l := &Lane{id: id, db: db, lineage: s.lineage, recent: &s.recent, fenced: fenced, incarnation: newIncarnation(), metrics: newLaneMetrics()}
+	l := &Lane{id: id, db: db, lineage: s.lineage, recent: &s.recent, heads: s.heads, fenced: fenced, incarnation: newIncarnation(), metrics: newLaneMetrics()}
 	l.mine[0].Store(l.incarnation)
 	const take = `
 		INSERT INTO postbox.lanes (id, incarnation) VALUES ($1, $2)
@@ -109,6 +110,7 @@ func (l *Lane) connect(ctx context.Context) (*sql.Conn, error) {
 			return nil, away(fmt.Sprintf("connect lane %d", l.id), err)
 		}
 		l.conn = conn
+		l.heads.forgetAll()
 	}
 	return l.conn, nil
 }

@@ -51,13 +51,16 @@ func (s *Store) Metrics() []prometheus.Collector {
 
 // laneMetrics count what is rare.
 type laneMetrics struct {
-	unknown, fences prometheus.Counter
+	unknown, fences, behind prometheus.Counter
 }
 
 func newLaneMetrics() laneMetrics {
 	return laneMetrics{
 		unknown: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postbox_store_unknown_outcomes_total", Help: "Commits whose outcome was not known at first, because the connection was lost.",
+		}),
+		behind: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "postbox_store_behind_total", Help: "Batches that were stored at the second try, because somebody else had written to one of their logs.",
 		}),
 		fences: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postbox_store_lane_fences_total", Help: "Times that the lane was fenced to find out whether a commit had happened.",
@@ -68,7 +71,7 @@ func newLaneMetrics() laneMetrics {
 // Metrics are what the lane's database side tells about itself. A server
 // registers them once, with a label for each of its lanes.
 func (l *Lane) Metrics() []prometheus.Collector {
-	return []prometheus.Collector{l.metrics.unknown, l.metrics.fences}
+	return []prometheus.Collector{l.metrics.unknown, l.metrics.fences, l.metrics.behind}
 }
 
 // CountSessions counts the devices that have a session, and how many of them are

@@ -52,11 +52,13 @@ func (l *Lane) changeRoom(ctx context.Context, c *postbox.Change) error {
 		history = sql.NullString{String: string(e.History), Valid: true}
 	}
 	var got changed
-	err = conn.QueryRowContext(ctx, roomStatement,
-		l.id, l.incarnation, time.Now().UTC().Truncate(time.Millisecond),
-		c.Event.ID.String(), c.Actor, string(e.What), int64(c.Conversation), r.Version, string(c.Event.Room),
-		int64(r.UserID), string(e.Role), title, public, history, string(data),
-	).Scan(&got.outcome, &got.conversation, &got.at, &got.users, &got.numbers)
+	err = l.apart(nil, func() error {
+		return conn.QueryRowContext(ctx, roomStatement,
+			l.id, l.incarnation, time.Now().UTC().Truncate(time.Millisecond),
+			c.Event.ID.String(), c.Actor, string(e.What), int64(c.Conversation), r.Version, string(c.Event.Room),
+			int64(r.UserID), string(e.Role), title, public, history, string(data),
+		).Scan(&got.outcome, &got.conversation, &got.at, &got.users, &got.numbers)
+	})
 	switch {
 	case err != nil:
 		return l.changeFailed(c, err)
@@ -65,5 +67,6 @@ func (l *Lane) changeRoom(ctx context.Context, c *postbox.Change) error {
 	}
 	c.Conversation, c.Event.At = postbox.ConversationID(got.conversation.Int64), got.at.Time.UTC()
 	got.number(c)
+	l.heads.raise(got.users, got.numbers)
 	return nil
 }

@@ -39,6 +39,7 @@ type Store struct {
 	// frequencies are those of terms in the search index.
 	frequencies frequencies
 	recent      recent // what the indexer need not read
+	heads       *heads
 	options     Options
 	lineage     *lineage
 }
@@ -79,7 +80,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{db: db, often: statements{db: db}, options: o, lineage: l}
+	s := &Store{db: db, often: statements{db: db}, options: o, lineage: l, heads: newHeads()}
 	s.bound(db)
 	if s.archive, err = openArchive(s); err != nil {
 		_ = db.Close()

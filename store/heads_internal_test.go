@@ -1,0 +1,100 @@
+package store
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+)
+
+// held holds logs, checks what is known of them, and releases them with more.
+func held(t *testing.T, h *heads, logs []int64, want, learnt []int64) {
+	t.Helper()
+	got, _ := h.hold(logs)
+	if !slices.Equal([]int64(got), want) {
+		t.Errorf("the last numbers of %v are %v, want %v", logs, got, want)
+	}
+	h.learn(logs, learnt, make([]int64, len(logs)))
+}
+
+func TestHeads(t *testing.T) {
+	h := newHeads()
+	held(t, h, []int64{1, 2}, []int64{-1, -1}, []int64{10, 20})
+	held(t, h, []int64{2, 3}, []int64{20, -1}, []int64{21, 1})
+
+	numbers, stamps := h.hold([]int64{1})
+	h.learn([]int64{1}, []int64{11}, []int64{500})
+	if numbers[0] != 10 || stamps[0] != 0 {
+		t.Errorf("%v, %v", numbers, stamps)
+	}
+	if _, stamps = h.hold([]int64{1}); stamps[0] != 500 {
+		t.Errorf("the last message is of %v", stamps)
+	}
+	h.release([]int64{1})
+	held(t, h, []int64{1, 2, 3}, []int64{11, 21, 1}, []int64{11, 21, 1})
+
+	// Others have written: to a log that is known, one that is not, and one that is
+	// just being written to, before that.
+	h.raise([]int64{1, 4}, []int64{15, 5})
+	held(t, h, []int64{1, 4}, []int64{15, -1}, []int64{16, 6})
+	h.hold([]int64{1})
+	h.raise([]int64{1, 2}, []int64{18, 3})
+	h.learn([]int64{1}, []int64{17}, []int64{0})
+	held(t, h, []int64{1, 2}, []int64{18, 21}, []int64{18, 21})
+
+	// Nobody knows what became of it.
+	h.hold([]int64{2})
+	h.forget([]int64{2})
+	held(t, h, []int64{1, 2}, []int64{18, -1}, []int64{18, 22})
+
+	// There may be another database by now: also where a batch is on its way.
+	h.hold([]int64{1})
+	h.hold([]int64{2})
+	h.forgetAll()
+	h.learn([]int64{1}, []int64{19}, []int64{0})
+	h.release([]int64{2})
+	held(t, h, []int64{1, 2, 3}, []int64{-1, -1, -1}, []int64{5, 5, 5})
+}
+
+// A log is in one batch at a time, and those who wait for it get what was learnt.
+func TestHeadsAreHeldByOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeads()
+		h.hold([]int64{2, 3})
+		var got []int64
+		for _, logs := range [][]int64{{1, 2}, {3, 4}} {
+			go func() {
+				numbers, _ := h.hold(logs)
+				got = append(got, numbers...)
+				h.release(logs)
+			}()
+		}
+		synctest.Wait()
+		if len(got) > 0 {
+			t.Fatalf("two batches have a log: %v", got)
+		}
+		h.learn([]int64{2, 3}, []int64{7, 7}, []int64{0, 0})
+		synctest.Wait()
+		if slices.Sort(got); !slices.Equal(got, []int64{-1, -1, 7, 7}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+func TestHeadsAreBounded(t *testing.T) {
+	h := newHeads()
+	logs, numbers := make([]int64, 1000), make([]int64, 1000)
+	h.hold([]int64{-1})
+	for n := range 2 * maxRemembered / len(logs) {
+		for i := range logs {
+			logs[i] = int64(n*len(logs) + i)
+		}
+		h.hold(logs)
+		h.learn(logs, numbers, numbers)
+		if len(h.of) > maxRemembered {
+			t.Fatalf("%d heads are remembered", len(h.of))
+		}
+	}
+	if one := h.of[-1]; one == nil || !one.held {
+		t.Errorf("what is held was forgotten")
+	}
+}
