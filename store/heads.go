@@ -100,13 +100,13 @@ func (h *heads) learn(logs, numbers, stamps []int64) {
 	h.freed.Broadcast()
 }
 
-// raise notes numbers that were given without a hold.
+// raise notes numbers that were given, with a hold or without; there may be none.
 func (h *heads) raise(logs, numbers []int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i, log := range logs {
-		if one := h.of[log]; one != nil && one.number >= 0 {
-			one.number = max(one.number, numbers[i])
+	for i, number := range numbers {
+		if one := h.of[logs[i]]; one != nil && one.number >= 0 {
+			one.number = max(one.number, number)
 		}
 	}
 }
