@@ -66,7 +66,7 @@ type LaneOptions struct {
 // Lane commits what its connections submit, a group at a time: it takes all
 // that waits, commits it in one transaction, hands it on to be settled, and
 // repeats. There is no fixed wait: an idle lane commits a single message at
-// once. A connection uses one lane for life, which keeps its order.
+// once (see gathering for a busy one). A connection uses one lane for life, which keeps its order.
 //
 // Submit may be called from any goroutine.
 type Lane struct {
@@ -97,6 +97,8 @@ type committer struct {
 	crowd    bool
 	wake     chan struct{}
 	groups   chan []*Draft // committed, to be settled
+	// gathering is the commit loop's own.
+	gathering gathering
 
 	// Guarded by the lane's mu.
 	asked    time.Time // when what the database has not answered was first asked; zero: nothing is
@@ -380,6 +382,7 @@ func (c *committer) loop(ctx context.Context) error {
 	l := c.Lane
 	defer l.Refuse()
 	for {
+		c.gather()
 		group, end := c.take()
 		switch {
 		case end:
@@ -402,6 +405,7 @@ func (c *committer) loop(ctx context.Context) error {
 			return err
 		}
 		l.committed(group, began)
+		c.gathering.note(group, time.Since(began))
 		c.groups <- group // from now on it belongs to the settle loop
 	}
 }
