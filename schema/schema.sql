@@ -484,7 +484,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 7ef074c54c5ec447929363855e2f9308
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 313b0886b21adc87d5d692c6da54d944
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (
@@ -512,7 +512,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT r_room text,
 --     OUT r_users bigint[],
 --     OUT r_numbers bigint[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 4e2fbc129e0fc8cf6e24c289db7f6daa
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body f3d30c9a333822817cbf63157b71194f
 -- Stores one edit, retraction or read marker of a lane; called by the writer only.
 
 -- FUNCTION postbox.keep_numbers (

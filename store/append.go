@@ -44,10 +44,7 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 	for behind := false; ; {
 		fresh := unused(b.Publishes)
 		c := columnsOf(fresh)
-		if behind {
-			c.lockAll()
-		}
-		not, err := l.callHolding(ctx, b, c)
+		not, err := l.callHolding(ctx, b, c, behind)
 		switch {
 		case isBehind(err) && !behind:
 			behind = true
@@ -132,24 +129,33 @@ func isBehind(err error) bool {
 }
 
 // callHolding makes the call when no other batch of this server has the same logs,
-// from the last numbers that are remembered.
-func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns) (obstacles, error) {
+// from the last numbers that are remembered; or, when behind, from none and with all
+// logs locked.
+func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, behind bool) (obstacles, error) {
 	if err := l.prepare(ctx); err != nil {
 		return obstacles{}, err
 	}
-	c.heads, c.stamps = l.heads.hold(c.logs)
+	var held bool
+	if c.heads, c.stamps, held = l.heads.hold(ctx, c.logs); behind || !held {
+		c.lookAndLock()
+	}
 	heads, stamps, not, err := l.call(ctx, b, c)
-	switch {
-	case err != nil:
-		l.heads.forget(c.logs) // behind, or nobody knows
-	case not.any():
-		l.heads.release(c.logs)
-	default:
+	stored := err == nil && !not.any()
+	if stored {
 		c.number(heads, stamps)
 		for i := range heads {
 			heads[i] += int64(c.counts[i])
 		}
+	}
+	switch {
+	case !held:
+		l.heads.raise(c.logs, heads)
+	case err != nil:
+		l.heads.forget(c.logs) // behind, or nobody knows
+	case stored:
 		l.heads.learn(c.logs, heads, stamps)
+	default:
+		l.heads.release(c.logs)
 	}
 	return not, err
 }

@@ -12,9 +12,22 @@ import (
 	"postbox"
 )
 
-const changeStatement = `
+var (
+	changeStatement = changeColumns + `postbox.change($1` + changeArguments
+	changeAlone     = changeColumns + alone + `postbox.change($1 + alone.zero` + changeArguments
+
+	changeColumns = `
 	SELECT r_outcome, r_id, r_conversation, r_seq, r_at, r_expires, r_target, r_to, r_room, r_users, r_numbers
-	  FROM postbox.change($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+	  FROM `
+	changeArguments = `, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
+)
+
+// aloneLock is the advisory lock that postbox.append shares. Who has it alone meets
+// nobody who appends.
+const aloneLock = 5794237148022599681
+
+// alone takes aloneLock before what comes after it in FROM and needs alone.zero.
+var alone = fmt.Sprintf(`(SELECT length(pg_advisory_xact_lock(%d)::text) AS zero OFFSET 0) alone, LATERAL `, aloneLock)
 
 // changed is what postbox.change returns.
 type changed struct {
@@ -54,8 +67,8 @@ func (l *Lane) Change(ctx context.Context, c *postbox.Change) error {
 		return l.changeRoom(ctx, c)
 	}
 	var got *changed
-	err := l.apart(logsOf(c), func() (err error) {
-		got, err = l.callChange(ctx, c)
+	err := l.apart(ctx, logsOf(c), func(alone bool) (err error) {
+		got, err = l.callChange(ctx, c, alone)
 		if err == nil {
 			l.heads.raise(got.users, got.numbers)
 		}
@@ -80,30 +93,24 @@ func logsOf(c *postbox.Change) []int64 {
 	return []int64{min(actor, peer), max(actor, peer)}
 }
 
-// tries is how often at once a change is tried that meets batches which write to the
-// same inboxes.
-const tries = 5
-
-// apart calls f while no batch of this server has the logs, and again when it has met
-// one that writes to others.
-func (l *Lane) apart(logs []int64, f func() error) (err error) {
-	l.heads.hold(logs)
-	defer func() {
-		if err != nil {
-			l.heads.forget(logs)
-			return
-		}
+// apart calls f while no batch of this server has the logs, and once more, with all
+// appends kept away, when it has met one all the same.
+func (l *Lane) apart(ctx context.Context, logs []int64, f func(alone bool) error) (err error) {
+	_, _, held := l.heads.hold(ctx, logs)
+	if err = f(false); isBehind(err) {
+		l.metrics.behind.Inc()
+		err = f(true)
+	}
+	switch {
+	case held && err != nil:
+		l.heads.forget(logs)
+	case held:
 		l.heads.release(logs)
-	}()
-	for range tries {
-		if err = f(); !isBehind(err) {
-			break
-		}
 	}
 	return err
 }
 
-func (l *Lane) callChange(ctx context.Context, c *postbox.Change) (*changed, error) {
+func (l *Lane) callChange(ctx context.Context, c *postbox.Change, alone bool) (*changed, error) {
 	conn, err := l.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -114,8 +121,12 @@ func (l *Lane) callChange(ctx context.Context, c *postbox.Change) (*changed, err
 	if body == nil {
 		body = []byte{}
 	}
+	statement := changeStatement
+	if alone {
+		statement = changeAlone
+	}
 	var got changed
-	err = conn.QueryRowContext(ctx, changeStatement,
+	err = conn.QueryRowContext(ctx, statement,
 		l.id, l.incarnation, time.Now().UTC().Truncate(time.Millisecond),
 		int16(c.Type), c.Actor, c.Event.ID.String(), target, int64(c.Conversation), int64(c.Event.Seq), c.Quiet,
 		key, c.Digest[:], body,

@@ -107,10 +107,10 @@ func (c *columns) collectLogs() {
 	}
 }
 
-// lockAll has all logs locked.
-func (c *columns) lockAll() {
+// lookAndLock has all logs locked, and their last numbers looked for.
+func (c *columns) lookAndLock() {
 	for i := range c.locks {
-		c.locks[i] = true
+		c.locks[i], c.heads[i], c.stamps[i] = true, -1, 0
 	}
 }
 

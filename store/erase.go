@@ -21,7 +21,8 @@ var errLogGone = postbox.Errorf(postbox.CodeNotFound, "the account of the sender
 
 // CloseAccount begins the erasure of an account: in one transaction the person is
 // gone, with name, password, devices, wills, blocks and sign-ins, nothing can be
-// appended to the inbox or by its user any more, and the servers are told. To leave
+// appended to the inbox or by its user any more (but a room's message that is being
+// committed just then), and the servers are told. To leave
 // its rooms, and what was written, is left for Erase.
 // The account keeps a name that tells nothing. It is ErrNotFound if there is no such
 // account, or not any more.

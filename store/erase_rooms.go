@@ -28,9 +28,9 @@ func (s *Store) leaveRooms(ctx context.Context, user postbox.UserID) error {
 		return away("find the rooms of a closed account", err)
 	}
 	for _, room := range rooms {
-		err := s.leaveRoom(ctx, user, room)
+		err := s.leaveRoom(ctx, user, room, false)
 		for writersCollided(err) && ctx.Err() == nil {
-			err = s.leaveRoom(ctx, user, room)
+			err = s.leaveRoom(ctx, user, room, true)
 		}
 		if err != nil {
 			return away("leave a room", err)
@@ -67,13 +67,18 @@ type departure struct {
 
 // leaveRoom is postbox.room for one who has no inbox any more: under the locks of
 // the room and of all who stay in it, these are told that somebody has left, and
-// who is the owner now if the room has lost its last one.
-func (s *Store) leaveRoom(ctx context.Context, user postbox.UserID, room postbox.ConversationID) error {
+// who is the owner now if the room has lost its last one. alone keeps all appends away.
+func (s *Store) leaveRoom(ctx context.Context, user postbox.UserID, room postbox.ConversationID, alone bool) error {
 	tx, err := s.db.BeginTxx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	if alone {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(aloneLock)); err != nil {
+			return err
+		}
+	}
 	d := departure{tx: tx, user: user, conversation: room}
 	if err := d.lock(ctx); err != nil {
 		return err
@@ -106,7 +111,7 @@ func (s *Store) leaveRoom(ctx context.Context, user postbox.UserID, room postbox
 	return tx.Commit()
 }
 
-// lock takes the locks that an append to the room takes, and gives the room its
+// lock takes the locks of the room and of all who stay in it, and gives the room its
 // next version.
 func (d *departure) lock(ctx context.Context) error {
 	const look = `
@@ -172,7 +177,7 @@ func (d *departure) tell(ctx context.Context, e roomEventRow) error {
 			SELECT $1, $2, $3, 4, $4, greatest(date_trunc('milliseconds', now()), (
 			           SELECT m.sent_at FROM postbox.messages m WHERE m.conversation_id = $2 AND m.seq = $3)), $5, 0)
 		INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq, kind, event_id)
-		SELECT h.id, h.head + 1, $2, $3, 4, $1 FROM postbox.heads h WHERE h.id = ANY ($6)`
+		SELECT h.id, h.head + 1, $2, $3, 4, $1 FROM postbox.heads h WHERE h.id = ANY ($6) ORDER BY h.id`
 	_, err = d.tx.ExecContext(ctx, store, id, d.conversation, d.head, d.user, string(data), d.Users)
 	return err
 }

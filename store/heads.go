@@ -1,8 +1,10 @@
 package store
 
 import (
+	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/lib/pq"
 )
@@ -35,9 +37,15 @@ func newHeads() *heads {
 	return h
 }
 
+// holdPatience is how long a batch waits for those of others that have the same logs:
+// longer than any takes while the database answers. Without a hold it is as good, and
+// slower.
+const holdPatience = 2 * time.Second
+
 // hold waits for logs, given in ascending order, until the batch has all of them, and
-// tells their last numbers, -1 where it is not known, and stamps.
-func (h *heads) hold(logs []int64) (numbers, stamps pq.Int64Array) {
+// tells their last numbers, -1 where it is not known, and stamps. It is false when that
+// takes too long or ctx has ended: then nothing is held, or known.
+func (h *heads) hold(ctx context.Context, logs []int64) (numbers, stamps pq.Int64Array, held bool) {
 	numbers, stamps = make(pq.Int64Array, len(logs)), make(pq.Int64Array, len(logs))
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -45,11 +53,14 @@ func (h *heads) hold(logs []int64) (numbers, stamps pq.Int64Array) {
 		maps.DeleteFunc(h.of, func(_ int64, one *head) bool { return !one.held })
 	}
 	for i, log := range logs {
-		one := h.of[log]
-		for one != nil && one.held {
-			h.freed.Wait()
-			one = h.of[log]
+		if !h.await(ctx, log) {
+			h.free(logs[:i])
+			for i := range logs {
+				numbers[i], stamps[i] = -1, 0
+			}
+			return numbers, stamps, false
 		}
+		one := h.of[log]
 		if one == nil {
 			one = &head{number: -1}
 			h.of[log] = one
@@ -57,13 +68,36 @@ func (h *heads) hold(logs []int64) (numbers, stamps pq.Int64Array) {
 		one.held = true
 		numbers[i], stamps[i] = one.number, one.stamp
 	}
-	return numbers, stamps
+	return numbers, stamps, true
+}
+
+// await waits until nobody holds a log; false: in vain.
+func (h *heads) await(ctx context.Context, log int64) bool {
+	free := func() bool { return h.of[log] == nil || !h.of[log].held }
+	if free() {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, holdPatience)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.freed.Broadcast()
+	})()
+	for !free() && ctx.Err() == nil {
+		h.freed.Wait()
+	}
+	return free()
 }
 
 // release ends a hold of which nothing was stored.
 func (h *heads) release(logs []int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.free(logs)
+}
+
+func (h *heads) free(logs []int64) {
 	for _, log := range logs {
 		one := h.of[log]
 		if one.held = false; one.void {

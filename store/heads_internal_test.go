@@ -1,15 +1,18 @@
 package store
 
 import (
+	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // held holds logs, checks what is known of them, and releases them with more.
 func held(t *testing.T, h *heads, logs []int64, want, learnt []int64) {
 	t.Helper()
-	got, _ := h.hold(logs)
+	got, _, _ := h.hold(t.Context(), logs)
 	if !slices.Equal([]int64(got), want) {
 		t.Errorf("the last numbers of %v are %v, want %v", logs, got, want)
 	}
@@ -21,12 +24,12 @@ func TestHeads(t *testing.T) {
 	held(t, h, []int64{1, 2}, []int64{-1, -1}, []int64{10, 20})
 	held(t, h, []int64{2, 3}, []int64{20, -1}, []int64{21, 1})
 
-	numbers, stamps := h.hold([]int64{1})
+	numbers, stamps, _ := h.hold(t.Context(), []int64{1})
 	h.learn([]int64{1}, []int64{11}, []int64{500})
 	if numbers[0] != 10 || stamps[0] != 0 {
 		t.Errorf("%v, %v", numbers, stamps)
 	}
-	if _, stamps = h.hold([]int64{1}); stamps[0] != 500 {
+	if _, stamps, _ = h.hold(t.Context(), []int64{1}); stamps[0] != 500 {
 		t.Errorf("the last message is of %v", stamps)
 	}
 	h.release([]int64{1})
@@ -35,20 +38,21 @@ func TestHeads(t *testing.T) {
 	// Others have written: to a log that is known, one that is not, and one that is
 	// just being written to, before that.
 	h.raise([]int64{1, 4}, []int64{15, 5})
+	h.raise([]int64{1}, nil) // refused: none was given
 	held(t, h, []int64{1, 4}, []int64{15, -1}, []int64{16, 6})
-	h.hold([]int64{1})
+	h.hold(t.Context(), []int64{1})
 	h.raise([]int64{1, 2}, []int64{18, 3})
 	h.learn([]int64{1}, []int64{17}, []int64{0})
 	held(t, h, []int64{1, 2}, []int64{18, 21}, []int64{18, 21})
 
 	// Nobody knows what became of it.
-	h.hold([]int64{2})
+	h.hold(t.Context(), []int64{2})
 	h.forget([]int64{2})
 	held(t, h, []int64{1, 2}, []int64{18, -1}, []int64{18, 22})
 
 	// There may be another database by now: also where a batch is on its way.
-	h.hold([]int64{1})
-	h.hold([]int64{2})
+	h.hold(t.Context(), []int64{1})
+	h.hold(t.Context(), []int64{2})
 	h.forgetAll()
 	h.learn([]int64{1}, []int64{19}, []int64{0})
 	h.release([]int64{2})
@@ -59,12 +63,15 @@ func TestHeads(t *testing.T) {
 func TestHeadsAreHeldByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHeads()
-		h.hold([]int64{2, 3})
+		h.hold(t.Context(), []int64{2, 3})
+		var mu sync.Mutex // guards got
 		var got []int64
 		for _, logs := range [][]int64{{1, 2}, {3, 4}} {
 			go func() {
-				numbers, _ := h.hold(logs)
+				numbers, _, _ := h.hold(t.Context(), logs)
+				mu.Lock()
 				got = append(got, numbers...)
+				mu.Unlock()
 				h.release(logs)
 			}()
 		}
@@ -80,15 +87,39 @@ func TestHeadsAreHeldByOne(t *testing.T) {
 	})
 }
 
+// Who waits in vain, for a batch that is not answered, goes on without.
+func TestHoldsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHeads()
+		h.hold(t.Context(), []int64{2})
+		h.raise([]int64{1}, []int64{1})
+		began := time.Now()
+		numbers, _, held := h.hold(t.Context(), []int64{1, 2, 3})
+		if took := time.Since(began); held || took != holdPatience || !slices.Equal(numbers, []int64{-1, -1, -1}) {
+			t.Errorf("held %v after %v: %v", held, took, numbers)
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, _, held := h.hold(ended, []int64{1, 2}); held {
+			t.Errorf("held what another has")
+		}
+		h.forget([]int64{2})
+		held3 := func() bool { _, _, held := h.hold(t.Context(), []int64{1, 2, 3}); return held }
+		if !held3() {
+			t.Errorf("what nobody has is not held")
+		}
+	})
+}
+
 func TestHeadsAreBounded(t *testing.T) {
 	h := newHeads()
 	logs, numbers := make([]int64, 1000), make([]int64, 1000)
-	h.hold([]int64{-1})
+	h.hold(t.Context(), []int64{-1})
 	for n := range 2 * maxRemembered / len(logs) {
 		for i := range logs {
 			logs[i] = int64(n*len(logs) + i)
 		}
-		h.hold(logs)
+		h.hold(t.Context(), logs)
 		h.learn(logs, numbers, numbers)
 		if len(h.of) > maxRemembered {
 			t.Fatalf("%d heads are remembered", len(h.of))

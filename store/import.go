@@ -53,12 +53,12 @@ func (c *ImportCount) Add(more ImportCount) {
 }
 
 // Import stores messages of another application in the inboxes of both sides, as if
-// they had been sent when they were: under the locks of every append, with dense
-// numbers, found by search. It is used by one goroutine at a time.
+// they had been sent when they were: with dense numbers, found by search. It is used by one goroutine at a time.
 type Import struct {
 	store         *Store
 	db            *sqlx.DB
 	late          bool
+	alone         bool                            // the last batch has met others who write
 	conversations map[Pair]postbox.ConversationID // of writer and reader
 }
 
@@ -298,6 +298,12 @@ func (im *Import) commit(ctx context.Context, fresh []*ImportMessage, publishes 
 	defer func() { _ = tx.Rollback() }()
 	c := columnsOf(publishes)
 	b := importBatch{tx: tx, columns: c}
+	if im.alone {
+		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(aloneLock)); err != nil {
+			return nil, importError(err)
+		}
+		im.alone = false
+	}
 	if err := b.lock(ctx); err != nil {
 		return nil, importError(err)
 	}
@@ -314,6 +320,7 @@ func (im *Import) commit(ctx context.Context, fresh []*ImportMessage, publishes 
 		return nil, ErrLate
 	}
 	if err := b.insert(ctx); err != nil {
+		im.alone = isBehind(err)
 		return nil, importError(err)
 	}
 	if err := tx.Commit(); err != nil {
@@ -330,7 +337,7 @@ func importError(err error) error {
 	if errors.As(err, &pe) {
 		switch pe.Code {
 		case "40P01", "40001", "55P03", // others write, too
-			"23505": // an earlier try has been stored after all
+			"23505": // the same, or an earlier try has been stored after all
 			countError(err)
 			return &unavailable{"import messages", err}
 		}

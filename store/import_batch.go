@@ -18,7 +18,7 @@ type importBatch struct {
 	times   pq.Int64Array // of the messages, in milliseconds
 }
 
-// lock locks the logs, in the order of their ids as everybody who appends.
+// lock locks the logs, in the order of their ids as everybody does.
 func (b *importBatch) lock(ctx context.Context) error {
 	const lock = `SELECT l.id FROM postbox.logs l WHERE l.id = ANY ($1) ORDER BY l.id FOR NO KEY UPDATE`
 	var locked []int64
@@ -67,7 +67,8 @@ func (b *importBatch) insert(ctx context.Context) error {
 		INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq)
 		SELECT ($1::bigint[])[u.log], ($2::bigint[])[u.log] + u.rank,
 		       ($1::bigint[])[($3::integer[])[u.message]], ($2::bigint[])[($3::integer[])[u.message]] + ($4::integer[])[u.message]
-		  FROM unnest($5::integer[], $6::integer[], $7::integer[]) AS u (log, rank, message)`
+		  FROM unnest($5::integer[], $6::integer[], $7::integer[]) AS u (log, rank, message)
+		 ORDER BY u.log, u.rank`
 	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.entryLog, c.entryRank, c.entryMessage); err != nil {
 		return err
 	}

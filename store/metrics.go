@@ -60,7 +60,7 @@ func newLaneMetrics() laneMetrics {
 			Name: "postbox_store_unknown_outcomes_total", Help: "Commits whose outcome was not known at first, because the connection was lost.",
 		}),
 		behind: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "postbox_store_behind_total", Help: "Batches that were stored at the second try, because somebody else had written to one of their logs.",
+			Name: "postbox_store_behind_total", Help: "Batches and changes that were refused once and tried again, because somebody else had written to one of their logs.",
 		}),
 		fences: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "postbox_store_lane_fences_total", Help: "Times that the lane was fenced to find out whether a commit had happened.",

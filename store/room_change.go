@@ -29,9 +29,17 @@ func parseRoomEvent(data string) (*postbox.RoomEvent, error) {
 	return &e, nil
 }
 
-const roomStatement = `
+var (
+	roomStatement = roomChanged + `postbox.room($1` + roomArguments
+	roomAlone     = roomChanged + alone + `postbox.room($1 + alone.zero` + roomArguments
+)
+
+const (
+	roomChanged = `
 	SELECT r_outcome, r_conversation, r_at, r_users, r_numbers
-	  FROM postbox.room($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`
+	  FROM `
+	roomArguments = `, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`
+)
 
 // changeRoom commits a change of a room as it was decided.
 func (l *Lane) changeRoom(ctx context.Context, c *postbox.Change) error {
@@ -52,8 +60,12 @@ func (l *Lane) changeRoom(ctx context.Context, c *postbox.Change) error {
 		history = sql.NullString{String: string(e.History), Valid: true}
 	}
 	var got changed
-	err = l.apart(nil, func() error {
-		return conn.QueryRowContext(ctx, roomStatement,
+	err = l.apart(ctx, nil, func(alone bool) error {
+		statement := roomStatement
+		if alone {
+			statement = roomAlone
+		}
+		return conn.QueryRowContext(ctx, statement,
 			l.id, l.incarnation, time.Now().UTC().Truncate(time.Millisecond),
 			c.Event.ID.String(), c.Actor, string(e.What), int64(c.Conversation), r.Version, string(c.Event.Room),
 			int64(r.UserID), string(e.Role), title, public, history, string(data),

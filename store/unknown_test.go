@@ -17,7 +17,7 @@ const (
 	appending = "postbox.append("
 	fencing   = "UPDATE postbox.lanes"
 	looking   = "JOIN postbox.messages m ON m.id = u.id" // for a batch of unknown outcome
-	numbering = "CROSS JOIN LATERAL"                     // reading its recipients' numbers
+	numbering = "coalesce(i.inbox_seq, 0)"               // reading its recipients' numbers
 )
 
 // A connection that ends while a batch is being stored leaves nobody knowing

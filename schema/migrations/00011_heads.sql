@@ -21,11 +21,12 @@ DROP FUNCTION postbox.append;
 -- another order all the same, PostgreSQL ends one of them, and its caller calls
 -- again. The inboxes of a room's members need no lock: the primary key of inbox does
 -- not let two transactions give the same number, and the caller keeps its own batches
--- apart. A caller that was refused for that asks for all locks the next time.
+-- apart. A caller that was refused for that asks for all locks the next time. Others
+-- that were refused, which write to inboxes under their locks, keep all appends away
+-- the next time, by the advisory lock.
 --
--- An inbox that is not locked may be one whose user was just erased. As long as the
--- room does not know that, it gets the room's messages, and what it gets is erased
--- after the user has left the room.
+-- An inbox that is not locked may be one whose user is just being erased. What it gets
+-- is erased after the user has left the room.
 --
 -- Whom a room's message goes to was looked up before. Under the lock of the
 -- room's log it is certain whether that still holds: if the room has another
@@ -59,10 +60,10 @@ CREATE FUNCTION postbox.append(
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_stamps timestamptz[];
-    v_locked bigint;
     v_there  bigint;
 BEGIN
-    PERFORM 1 FROM postbox.lanes l WHERE l.id = p_lane AND l.incarnation = p_incarnation FOR SHARE;
+    PERFORM pg_advisory_xact_lock_shared(5794237148022599681) FROM postbox.lanes l
+      WHERE l.id = p_lane AND l.incarnation = p_incarnation FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'lane % has been taken over by another server', p_lane USING ERRCODE = 'PB001';
     END IF;
@@ -89,20 +90,6 @@ BEGIN
 
         PERFORM 1 FROM unnest(p_logs, p_lock) AS u (id, lock) JOIN postbox.logs l ON l.id = u.id
           WHERE u.lock ORDER BY l.id FOR NO KEY UPDATE OF l;
-        GET DIAGNOSTICS v_locked = ROW_COUNT;
-        SELECT count(*) INTO v_there FROM unnest(p_logs, p_lock, p_heads) AS u (id, lock, head)
-          JOIN postbox.logs l ON l.id = u.id WHERE NOT u.lock AND u.head < 0;
-        IF v_locked + v_there < (SELECT count(*) FROM unnest(p_lock, p_heads) AS u (lock, head) WHERE u.lock OR u.head < 0) THEN
-            -- Somebody in a room was erased: the others get its messages.
-            SELECT array_agg(DISTINCT r.ord) INTO stale
-              FROM unnest(i_log, i_message) AS u (log, message)
-              JOIN unnest(r_log) WITH ORDINALITY AS r (log, ord) ON r.log = m_log[u.message]
-             WHERE NOT EXISTS (SELECT FROM postbox.logs l WHERE l.id = p_logs[u.log]);
-            IF stale IS NOT NULL THEN
-                RETURN;
-            END IF;
-            RAISE EXCEPTION 'a log of the batch does not exist' USING ERRCODE = 'PB002';
-        END IF;
         IF cardinality(r_log) > 0 THEN
             SELECT array_agg(u.ord) INTO stale
               FROM unnest(r_log, r_version) WITH ORDINALITY AS u (log, version, ord)
@@ -113,14 +100,27 @@ BEGIN
             END IF;
         END IF;
         SELECT array_agg(greatest(u.head, l.floor, i.inbox_seq, m.seq) ORDER BY u.ord),
-               array_agg(greatest(p_now, m.sent_at, timestamptz 'epoch' + u.stamp * interval '1 millisecond') ORDER BY u.ord)
-          INTO heads, v_stamps
+               array_agg(greatest(p_now, m.sent_at, timestamptz 'epoch' + u.stamp * interval '1 millisecond') ORDER BY u.ord),
+               count(l.id)
+          INTO heads, v_stamps, v_there
           FROM unnest(p_logs, p_conversation, p_heads, p_stamps) WITH ORDINALITY AS u (id, conversation, head, stamp, ord)
-          LEFT JOIN LATERAL (SELECT e.floor FROM postbox.logs e WHERE u.head < 0 AND e.id = u.id) l ON true
+          LEFT JOIN postbox.logs l ON l.id = u.id
           LEFT JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
                               WHERE u.head < 0 AND NOT u.conversation AND e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
           LEFT JOIN LATERAL (SELECT e.seq, e.sent_at FROM postbox.messages e
                               WHERE u.head < 0 AND u.conversation AND e.conversation_id = u.id ORDER BY e.seq DESC LIMIT 1) m ON true;
+        IF v_there < cardinality(p_logs) THEN
+            heads := NULL;
+            -- Somebody in a room was erased: the others get its messages.
+            SELECT array_agg(DISTINCT r.ord) INTO stale
+              FROM unnest(i_log, i_message) AS u (log, message)
+              JOIN unnest(r_log) WITH ORDINALITY AS r (log, ord) ON r.log = m_log[u.message]
+             WHERE NOT EXISTS (SELECT FROM postbox.logs l WHERE l.id = p_logs[u.log]);
+            IF stale IS NOT NULL THEN
+                RETURN;
+            END IF;
+            RAISE EXCEPTION 'a log of the batch does not exist' USING ERRCODE = 'PB002';
+        END IF;
 
         INSERT INTO postbox.messages (conversation_id, seq, sender_id, sender_inbox_seq, peer_inbox_seq, sent_at, id, expires_at,
                packet_id, qos, digest, idempotency_key, device, content_type, ref, body)
@@ -162,3 +162,193 @@ END
 $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION postbox.append IS 'Stores one batch of a lane; called by the writer only.';
+
+-- The new change differs in the order in which it inserts: that of append.
+--
+-- change stores one edit (kind 1), retraction (2) or read marker (3) under the
+-- fence of a lane, with an entry in the inbox of everybody whom it concerns. Who
+-- may do it is decided here, under the locks. r_outcome is
+--   stored     the event is there, now or since an earlier try with the same id
+--   duplicate  the key was used before for the same, or it was retracted before
+--   conflict   the key was used before for something else
+--   not_found  there is no such message that the actor can see
+--   forbidden  it is not the actor's
+--   gone       it was retracted or has expired, and cannot be edited any more
+--   known      a read marker that everybody has been told of
+-- The logs of inboxes and conversation are locked in the order of their ids, as
+-- in append.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION postbox.change(
+    p_lane integer, p_incarnation bigint, p_now timestamptz,
+    p_kind smallint, p_actor bigint, p_id uuid, p_target uuid,
+    p_conversation bigint, p_seq bigint, p_quiet boolean,
+    p_key text, p_digest bytea, p_body bytea,
+    OUT r_outcome text, OUT r_id uuid, OUT r_conversation bigint, OUT r_seq bigint, OUT r_at timestamptz,
+    OUT r_expires timestamptz, OUT r_target uuid, OUT r_to text, OUT r_room text,
+    OUT r_users bigint[], OUT r_numbers bigint[])
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_event   postbox.events%ROWTYPE;
+    v_message record;
+    v_place   postbox.conversations%ROWTYPE;
+    v_other   bigint;
+    v_role    text;
+    v_members bigint;
+    v_locked  bigint;
+BEGIN
+    PERFORM 1 FROM postbox.lanes l WHERE l.id = p_lane AND l.incarnation = p_incarnation FOR SHARE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'lane % has been taken over by another server', p_lane USING ERRCODE = 'PB001';
+    END IF;
+
+    IF NOT EXISTS (SELECT FROM postbox.logs l WHERE l.id = p_actor) THEN
+        RAISE EXCEPTION 'who asks was erased' USING ERRCODE = 'PB002';
+    END IF;
+
+    r_conversation := p_conversation;
+    r_seq := p_seq;
+    SELECT * INTO v_event FROM postbox.events e WHERE e.id = p_id;
+    IF NOT FOUND AND p_key <> '' THEN
+        SELECT * INTO v_event FROM postbox.events e WHERE e.actor_id = p_actor AND e.idempotency_key = p_key;
+        IF FOUND AND v_event.digest IS DISTINCT FROM p_digest THEN
+            r_outcome := 'conflict';
+            RETURN;
+        END IF;
+    END IF;
+    IF v_event.id IS NOT NULL THEN
+        r_conversation := v_event.conversation_id;
+        r_seq := v_event.seq;
+    ELSIF p_kind IN (1, 2) THEN
+        SELECT m.conversation_id, m.seq INTO r_conversation, r_seq FROM postbox.messages m WHERE m.id = p_target;
+    END IF;
+
+    SELECT * INTO v_place FROM postbox.conversations c WHERE c.id = r_conversation;
+    IF NOT FOUND THEN
+        r_outcome := 'not_found';
+        RETURN;
+    END IF;
+    v_members := v_place.members;
+    IF v_place.room IS NULL THEN
+        IF p_actor NOT IN (v_place.user_low, v_place.user_high) THEN
+            r_outcome := 'not_found';
+            RETURN;
+        END IF;
+        v_other := CASE p_actor WHEN v_place.user_low THEN v_place.user_high ELSE v_place.user_low END;
+        SELECT u.name INTO r_to FROM postbox.users u WHERE u.id = v_other;
+        -- Who was erased has no log: nobody is told there.
+        r_users := CASE WHEN v_other = p_actor OR p_kind = 3 AND p_quiet
+                          OR NOT EXISTS (SELECT FROM postbox.logs l WHERE l.id = v_other) THEN ARRAY[p_actor] ELSE ARRAY[p_actor, v_other] END;
+    ELSE
+        SELECT m.role INTO v_role FROM postbox.memberships m
+         WHERE m.conversation_id = r_conversation AND m.user_id = p_actor AND m.left_seq IS NULL;
+        r_room := v_place.room;
+        IF p_kind = 3 THEN
+            r_users := ARRAY[p_actor];
+        ELSE
+            -- In a room whose history begins for everybody when they join, only
+            -- those hear of it who may read the message.
+            SELECT array_agg(m.user_id ORDER BY m.user_id) INTO r_users FROM postbox.memberships m
+              JOIN postbox.logs l ON l.id = m.user_id
+             WHERE m.conversation_id = r_conversation AND m.left_seq IS NULL
+               AND (v_place.history = 'all' OR EXISTS (
+                   SELECT FROM postbox.memberships s
+                    WHERE s.conversation_id = m.conversation_id AND s.user_id = m.user_id
+                      AND s.joined_seq < r_seq AND (s.left_seq IS NULL OR r_seq <= s.left_seq)));
+            r_users := coalesce(r_users, '{}');
+        END IF;
+    END IF;
+
+    IF v_event.id IS NULL AND p_kind IN (1, 2) THEN
+        SELECT m.sender_id INTO v_message FROM postbox.messages m
+         WHERE m.conversation_id = r_conversation AND m.seq = r_seq;
+        IF r_room IS NOT NULL AND (v_place.deleted_at IS NOT NULL OR NOT EXISTS (
+            SELECT FROM postbox.memberships m
+             WHERE m.conversation_id = r_conversation AND m.user_id = p_actor
+               AND (m.joined_seq < r_seq OR v_place.history = 'all' AND m.left_seq IS NULL)
+               AND (m.left_seq IS NULL OR r_seq <= m.left_seq))) THEN
+            r_outcome := 'not_found';
+            RETURN;
+        END IF;
+        IF v_message.sender_id <> p_actor AND NOT (p_kind = 2 AND coalesce(v_role IN ('owner', 'admin'), false))
+           OR r_room IS NOT NULL AND coalesce(v_role = 'reader', true)
+           OR r_room IS NULL AND p_kind = 1 AND EXISTS (
+               SELECT FROM postbox.blocks b WHERE b.user_id = v_other AND b.blocked_id = p_actor) THEN
+            r_outcome := 'forbidden';
+            RETURN;
+        END IF;
+    END IF;
+
+    PERFORM 1 FROM postbox.logs l WHERE l.id = ANY (r_users || r_conversation) ORDER BY l.id FOR NO KEY UPDATE;
+    GET DIAGNOSTICS v_locked = ROW_COUNT;
+    IF v_locked <> cardinality(r_users) + 1 THEN
+        RAISE EXCEPTION 'somebody was erased meanwhile' USING ERRCODE = '40001';
+    END IF;
+    IF r_room IS NOT NULL AND v_members <> (SELECT c.members FROM postbox.conversations c WHERE c.id = r_conversation) THEN
+        RAISE EXCEPTION 'members have changed meanwhile' USING ERRCODE = '40001';
+    END IF;
+
+    IF v_event.id IS NULL AND p_kind IN (1, 2) THEN
+        SELECT m.sent_at, m.expires_at, m.retracted_at INTO v_message FROM postbox.messages m
+         WHERE m.conversation_id = r_conversation AND m.seq = r_seq FOR UPDATE;
+        IF v_message.retracted_at IS NOT NULL AND p_kind = 2 THEN
+            SELECT * INTO v_event FROM postbox.events e
+             WHERE e.conversation_id = r_conversation AND e.seq = r_seq AND e.kind = 2 LIMIT 1;
+        ELSIF v_message.retracted_at IS NOT NULL OR p_kind = 1 AND v_message.expires_at <= p_now THEN
+            r_outcome := 'gone';
+            RETURN;
+        END IF;
+    END IF;
+
+    IF v_event.id IS NOT NULL THEN
+        r_outcome := CASE WHEN v_event.id = p_id THEN 'stored' ELSE 'duplicate' END;
+        r_id := v_event.id;
+        r_at := v_event.happened_at;
+        IF r_outcome = 'duplicate' THEN
+            r_users := ARRAY[v_event.actor_id];
+            r_numbers := ARRAY[v_event.actor_inbox_seq];
+        ELSE -- what is looked for is at the end of each inbox
+            SELECT array_agg(u.id ORDER BY u.ord), array_agg(i.inbox_seq ORDER BY u.ord) INTO r_users, r_numbers
+              FROM unnest(r_users) WITH ORDINALITY AS u (id, ord)
+             CROSS JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
+                                  WHERE e.user_id = u.id AND e.event_id = p_id
+                                  ORDER BY e.inbox_seq DESC LIMIT 1) i;
+        END IF;
+    ELSE
+        r_outcome := 'stored';
+        r_id := p_id;
+        r_at := p_now;
+        IF p_kind = 1 THEN
+            r_at := greatest(p_now, v_message.sent_at);
+            UPDATE postbox.messages m SET body = p_body, edited_at = r_at
+             WHERE m.conversation_id = r_conversation AND m.seq = r_seq;
+        ELSIF p_kind = 2 THEN
+            r_at := greatest(p_now, v_message.sent_at);
+            UPDATE postbox.messages m SET body = '', ref = NULL, content_type = NULL, retracted_at = r_at
+             WHERE m.conversation_id = r_conversation AND m.seq = r_seq;
+        ELSE
+            UPDATE postbox.positions p SET told_seq = p_seq
+             WHERE p.conversation_id = r_conversation AND p.user_id = p_actor AND p.told_seq < p_seq;
+            IF NOT FOUND THEN
+                r_outcome := 'known';
+                RETURN;
+            END IF;
+        END IF;
+        SELECT array_agg(greatest(l.floor, i.inbox_seq) + 1 ORDER BY u.ord) INTO r_numbers
+          FROM unnest(r_users) WITH ORDINALITY AS u (id, ord)
+          JOIN postbox.logs l ON l.id = u.id
+          LEFT JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
+                              WHERE e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true;
+        INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq, kind, event_id)
+        SELECT u.id, u.n, r_conversation, r_seq, p_kind, p_id FROM unnest(r_users, r_numbers) AS u (id, n)
+         ORDER BY u.id;
+        INSERT INTO postbox.events (id, conversation_id, seq, kind, actor_id, happened_at, idempotency_key, digest, actor_inbox_seq)
+        VALUES (p_id, r_conversation, r_seq, p_kind, p_actor, r_at, NULLIF(p_key, ''), p_digest,
+                coalesce(r_numbers[array_position(r_users, p_actor)], 0));
+    END IF;
+
+    SELECT m.id, m.expires_at INTO r_target, r_expires FROM postbox.messages m
+     WHERE m.conversation_id = r_conversation AND m.seq = r_seq;
+END
+$$;
+-- +goose StatementEnd
+COMMENT ON FUNCTION postbox.change IS 'Stores one edit, retraction or read marker of a lane; called by the writer only.';
