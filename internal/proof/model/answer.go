@@ -1,6 +1,8 @@
 package model
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -109,8 +111,8 @@ func (c *conn) aloneWith(p *publish) {
 		p.text.acks = make(map[string]*publish)
 	}
 	if other := p.text.acks[p.row]; other != nil {
-		c.w.fail("new message taken for a re-send", "%v: publishes %d and %d (id %d and %d) were both answered with row %s",
-			c.d, other.n, p.n, other.id, p.id, p.row)
+		c.w.fail("new message taken for a re-send", "%v: publishes %d and %d (id %d and %d) were both answered with row %s; under id %d there were%s",
+			c.d, other.n, p.n, other.id, p.id, p.row, p.id, p.history())
 	}
 	p.text.acks[p.row] = p
 }
@@ -137,6 +139,16 @@ func (p *publish) ambiguous() bool {
 		}
 	}
 	return len(earlier) == mostHistory // before that nobody remembers
+}
+
+// history tells what has used the packet id of a publish, up to it.
+func (p *publish) history() string {
+	var b strings.Builder
+	for _, q := range p.d.history[p.id] {
+		fmt.Fprintf(&b, " %d (%q, qos %d, sent %d times, %d with DUP, phase %d, row %s, alone %v)",
+			q.n, q.body[:min(len(q.body), 24)], q.qos, q.sends, q.dups, q.phase, q.row, q.alone)
+	}
+	return b.String()
 }
 
 func (c *conn) refusedWith(p *publish, code string) {
