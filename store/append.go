@@ -148,8 +148,7 @@ func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, be
 		}
 	}
 	switch {
-	case !held:
-		l.heads.raise(c.logs, heads)
+	case !held: // whoever holds them is behind now
 	case err != nil:
 		l.heads.forget(c.logs) // behind, or nobody knows
 	case stored:

@@ -53,7 +53,8 @@ func (c *ImportCount) Add(more ImportCount) {
 }
 
 // Import stores messages of another application in the inboxes of both sides, as if
-// they had been sent when they were: with dense numbers, found by search. It is used by one goroutine at a time.
+// they had been sent when they were: with dense numbers, found by search. It is used
+// by one goroutine at a time.
 type Import struct {
 	store         *Store
 	db            *sqlx.DB
