@@ -100,7 +100,11 @@ func (h argonHash) needsRenewal() bool {
 
 // String is the PHC string form.
 func (h argonHash) String() string {
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.passes, h.lanes,
+	name := "argon2id"
+	if h.plain {
+		name = "argon2i"
+	}
+	return fmt.Sprintf("$%s$v=%d$m=%d,t=%d,p=%d$%s$%s", name, argon2.Version, h.memory, h.passes, h.lanes,
 		base64.RawStdEncoding.EncodeToString(h.salt), base64.RawStdEncoding.EncodeToString(h.tag))
 }
 

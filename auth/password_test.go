@@ -170,6 +170,7 @@ func FuzzParseHash(f *testing.F) {
 	f.Add(phpBcrypt)
 	f.Add(cheapHash("x"))
 	f.Add("$argon2id$v=19$m=19456,t=2,p=1$$")
+	f.Add("$argon2i$v=19$m=10,t=1,p=1$00000000000$00000000000000000000000")
 	f.Fuzz(func(t *testing.T, s string) {
 		h, err := parseHash(s)
 		if err != nil {
