@@ -66,7 +66,8 @@ type LaneOptions struct {
 // Lane commits what its connections submit, a group at a time: it takes all
 // that waits, commits it in one transaction, hands it on to be settled, and
 // repeats. There is no fixed wait: an idle lane commits a single message at
-// once (see gathering for a busy one). A connection uses one lane for life, which keeps its order.
+// once; a busy one waits a moment for those who are about to come back (see
+// gathering). A connection uses one lane for life, which keeps its order.
 //
 // Submit may be called from any goroutine.
 type Lane struct {

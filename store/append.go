@@ -86,11 +86,9 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 			return &unavailable{"append", err} // rolled back, and worth another try
 		case "23505":
 			switch pe.Constraint {
-			case "messages_idempotency_key":
-				// Another server has just stored a key of this batch: the next
-				// try finds it.
-				return &unavailable{"append", err}
-			case "inbox_pkey", "messages_pkey":
+			case "messages_idempotency_key", "inbox_pkey", "messages_pkey":
+				// Another server has just stored a key of this batch, or has taken its
+				// numbers: the next try finds that.
 				return &unavailable{"append", err}
 			case "messages_id_key":
 				// The ids are ours: an earlier try of this batch has committed.
@@ -121,12 +119,6 @@ func (l *Lane) lost(b *postbox.Batch, err error) error {
 type obstacles struct{ taken, gone, stale pq.Int64Array }
 
 func (o obstacles) any() bool { return len(o.taken)+len(o.gone)+len(o.stale) > 0 }
-
-// isBehind reports whether a batch was refused because it took numbers that there are.
-func isBehind(err error) bool {
-	var pe *pq.Error
-	return errors.As(err, &pe) && pe.Code == "23505" && (pe.Constraint == "inbox_pkey" || pe.Constraint == "messages_pkey")
-}
 
 // callHolding makes the call when no other batch of this server has the same logs,
 // from the last numbers that are remembered; or, when behind, from none and with all

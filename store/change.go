@@ -22,13 +22,6 @@ var (
 	changeArguments = `, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`
 )
 
-// aloneLock is the advisory lock that postbox.append shares. Who has it alone meets
-// nobody who appends.
-const aloneLock = 5794237148022599681
-
-// alone takes aloneLock before what comes after it in FROM and needs alone.zero.
-var alone = fmt.Sprintf(`(SELECT length(pg_advisory_xact_lock(%d)::text) AS zero OFFSET 0) alone, LATERAL `, aloneLock)
-
 // changed is what postbox.change returns.
 type changed struct {
 	outcome      string
@@ -91,23 +84,6 @@ func logsOf(c *postbox.Change) []int64 {
 		return []int64{actor}
 	}
 	return []int64{min(actor, peer), max(actor, peer)}
-}
-
-// apart calls f while no batch of this server has the logs, and once more, with all
-// appends kept away, when it has met one all the same.
-func (l *Lane) apart(ctx context.Context, logs []int64, f func(alone bool) error) (err error) {
-	_, _, held := l.heads.hold(ctx, logs)
-	if err = f(false); isBehind(err) {
-		l.metrics.behind.Inc()
-		err = f(true)
-	}
-	switch {
-	case held && err != nil:
-		l.heads.forget(logs)
-	case held:
-		l.heads.release(logs)
-	}
-	return err
 }
 
 func (l *Lane) callChange(ctx context.Context, c *postbox.Change, alone bool) (*changed, error) {

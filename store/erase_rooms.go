@@ -75,7 +75,7 @@ func (s *Store) leaveRoom(ctx context.Context, user postbox.UserID, room postbox
 	}
 	defer func() { _ = tx.Rollback() }()
 	if alone {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(aloneLock)); err != nil {
+		if err := keepAppendsAway(ctx, tx); err != nil {
 			return err
 		}
 	}

@@ -300,7 +300,7 @@ func (im *Import) commit(ctx context.Context, fresh []*ImportMessage, publishes 
 	c := columnsOf(publishes)
 	b := importBatch{tx: tx, columns: c}
 	if im.alone {
-		if _, err := tx.ExecContext(ctx, `SELECT pg_advisory_xact_lock($1)`, int64(aloneLock)); err != nil {
+		if err := keepAppendsAway(ctx, tx); err != nil {
 			return nil, importError(err)
 		}
 		im.alone = false

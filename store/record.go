@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -94,11 +95,8 @@ func (d *recordDecoder) time() time.Time {
 
 // copy is a field of its own memory; nil for NULL.
 func (d *recordDecoder) copy() []byte {
-	field, ok := d.bytes()
-	if !ok {
-		return nil
-	}
-	return append(make([]byte, 0, len(field)), field...)
+	field, _ := d.bytes()
+	return bytes.Clone(field)
 }
 
 // text is empty for NULL.
