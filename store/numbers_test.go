@@ -37,6 +37,23 @@ func TestDeletedNumbersAreNotGivenAgain(t *testing.T) {
 	}
 }
 
+// Nor when another server gave it, of which this one has not heard.
+func TestDeletedNumbersOfOthersAreNotGivenAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	ours, theirs := w.lane(0), w.laneOf(w.open(w.url), 1)
+	w.append(ours, w.publish("alice", "bob", "1"))
+	w.append(ours, w.publish("alice", "bob", "2"))
+	w.append(theirs, w.publish("alice", "bob", "3"), w.publish("alice", "bob", "4"))
+	w.removed(`DELETE FROM postbox.%s WHERE %s = 3`, "inbox", "inbox_seq")
+	w.removed(`DELETE FROM postbox.%s WHERE %s = 3`, "messages", "seq")
+	p := w.publish("alice", "bob", "next")
+	w.append(ours, p)
+	if p.Message.Seq != 5 || p.InboxSeq != 5 || p.InboxSeqs[0] != postbox.InboxSeq(5) {
+		t.Errorf("the next is %d in the conversation, %d and %d in the inboxes", p.Message.Seq, p.InboxSeq, p.InboxSeqs)
+	}
+}
+
 // removed deletes rows of a table by their numbers.
 func (w *world) removed(statement, table, number string) {
 	w.t.Helper()
