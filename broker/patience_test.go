@@ -67,6 +67,36 @@ func TestShortOutage(t *testing.T) {
 	}
 }
 
+// A connection that ends while PostgreSQL is away has ended when it is back: a
+// session without a life is gone, one with a life is disconnected, and nobody has
+// waited for that.
+func TestEndInAnOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	alice := w.user("alice")
+	brief := durable(5, alice, "brief")
+	w.connect(t, brief).Leave()
+	brief.props = expiry(0)
+	ending := []*wire{w.connect(t, brief), w.connect(t, durable(5, alice, "given up")), w.connect(t, durable(5, alice, "lasting"))}
+	back := w.databaseAway()
+	ending[0].Vanish()
+	ending[1].Send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}, Properties: expiry(0)})
+	ending[2].Vanish()
+	time.Sleep(100 * time.Millisecond) // so long the first tries take
+	back()
+	await(t, "the ends are noted", func() bool {
+		return w.number(`SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NULL`) == 0
+	})
+	if n := w.number(`SELECT count(*) FROM postbox.devices`); n != 1 {
+		t.Errorf("%d sessions are left, want that of the lasting device", n)
+	}
+	for id, want := range map[string]bool{"brief": false, "given up": false, "lasting": true} {
+		if _, ack := w.login(t, durable(5, alice, id)); ack.SessionPresent != want {
+			t.Errorf("%s: session present %v", id, ack.SessionPresent)
+		}
+	}
+}
+
 // In a long outage the first CONNECT waits for a while; then it is known, and
 // the others are answered at once.
 func TestConnectInALongOutage(t *testing.T) {

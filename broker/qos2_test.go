@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -130,6 +131,56 @@ func TestQoS2AcrossReconnects(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A device that has given a QoS 2 publish up uses its packet id for something else,
+// be it refused, at QoS 1, or a request. From then on the id is not open any more:
+// the same message again is another one, also when the device or the server was away.
+func TestQoS2GivenUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for name, use := range map[string]publication{
+		"refused":      {id: 7, qos: 2, topic: "inbox/nobody", body: "lost"},
+		"QoS 1":        {id: 7, qos: 1, body: "other"},
+		"a request":    {id: 7, qos: 2, topic: "api/v1/me", body: "{}"},
+		"other":        {id: 7, qos: 2, body: "other"},
+		"refused at 1": {id: 7, qos: 1, topic: "inbox/nobody", body: "lost"},
+	} {
+		for _, restarts := range [][2]bool{{false, false}, {false, true}, {true, true}} {
+			t.Run(fmt.Sprintf("%s, restarted %v", name, restarts), func(t *testing.T) {
+				versions(t, func(t *testing.T, v byte) {
+					if name == "refused at 1" && restarts[0] {
+						return // nothing is left that could tell
+					}
+					alice := w.user("alice")
+					l := durable(v, alice, "phone")
+					c := w.connect(t, l)
+					p := publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "tick"}
+					c.publish(p)
+					c.Expect(packets.Pubrec)
+					again := func(restart bool) {
+						if restart {
+							w.restart()
+							c = w.connect(t, l)
+						}
+					}
+					again(restarts[0])
+					if use.topic == "" {
+						use.topic = p.topic
+					}
+					c.publish(use)
+					c.Expect(map[byte]byte{1: packets.Puback, 2: packets.Pubrec}[use.qos])
+					again(restarts[1])
+					p.dup = restarts[0] && (name == "QoS 1" || name == "other") // their rows tell
+					c.publish(p)
+					c.Expect(packets.Pubrec)
+					if n := w.stored(alice, p.body); n != 2 {
+						t.Errorf("stored %d times, want 2", n)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -55,8 +55,10 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		ctx, cancel := h.within(endTimeout)
 		defer cancel()
 		c.dropWill(ctx)
-		c.closeSession(ctx)
-		c.leaveGate(false)
+		h.work.Go(func() {
+			c.closeSession()
+			c.leaveGate(false)
+		})
 	}
 	return refused
 }

@@ -2,6 +2,7 @@ package hooks
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -10,8 +11,7 @@ import (
 	"postbox"
 )
 
-// endTimeout bounds what the end of a connection may wait for: all that the
-// database is told of it together.
+// endTimeout bounds what the database is told once at the end of a connection.
 const endTimeout = 5 * time.Second
 
 // within is the context of work that may take d, and no longer than Hurry says.
@@ -70,16 +70,16 @@ func (h *Hook) Ended(conn *Conn) {
 	c.mu.Unlock()
 	h.sweep(c)
 	ctx, cancel := h.within(endTimeout)
-	defer cancel()
 	c.leaveWill(ctx)
-	c.closeSession(ctx)
-	c.leaveGate(false)
+	cancel()
 	h.registry.remove(c)
 	c.dropWatches()
 	c.endListening(nil)
 	if c.arrived {
 		h.Left(c.who.Name)
 	}
+	c.closeSession()
+	c.leaveGate(false)
 	c.mu.Lock()
 	c.gone = true
 	settled := c.inflight == 0
@@ -109,18 +109,36 @@ func (h *Hook) sweep(c *client) {
 	}
 }
 
-// closeSession notes the end of the connection in the database. When that is
-// away the note is lost: the session then counts as connected until the device
-// returns or the server starts.
-func (c *client) closeSession(ctx context.Context) {
+// closeSession notes the end of the connection in the database, when that is away
+// as soon as it is back: else what the device has shown to know, and that its
+// session ends or lives on, would be lost. Only the device's next CONNECT waits for
+// it. What a server that ends has not noted the next start makes good.
+func (c *client) closeSession() {
 	if c.session.Device == 0 {
 		return
 	}
 	c.mu.Lock()
 	life := c.life
 	c.mu.Unlock()
-	if err := c.hook.o.Sessions.CloseSession(ctx, c.session.Device, life, c.sent.knows()); err != nil {
-		c.hook.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name)
+	h, said := c.hook, false
+	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
+		if !said || h.o.AwaySince().IsZero() { // so many need not ask
+			ctx, cancel := h.within(endTimeout)
+			err := h.o.Sessions.CloseSession(ctx, c.session.Device, life, c.sent.knows())
+			cancel()
+			if err != nil && !said {
+				said = true
+				h.o.Logger.Warn("noting the end of a connection failed: it is tried again", "error", err, "user", c.who.Name)
+			}
+			if !errors.Is(err, postbox.ErrUnavailable) {
+				return
+			}
+		}
+		select {
+		case <-h.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package hooks
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -47,23 +48,42 @@ func (c *client) recognise(d *inbox.Draft, dup bool) bool {
 	if p.QoS == 2 && !c.loadOpen() {
 		return false
 	}
-	if dup && !c.lookUp(p.PacketID) {
+	if (dup || p.QoS == 2 && s.seemsOpen(p.PacketID, p.Digest)) && !c.lookUp(p.PacketID) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.open[p.PacketID]; p.QoS == 2 && r != nil && r.digest == p.Digest {
-		r.answer(d)
-		c.hook.metrics.resends.Inc()
+	last, open := s.byID[p.PacketID], s.open[p.PacketID]
+	switch {
+	case p.QoS == 2 && open != nil && open.digest == p.Digest && !last.follows(open):
+		open.answer(d)
+	case dup && last != nil && last.qos == p.QoS && last.digest == p.Digest && s.mayComeAgain(last):
+		last.answer(d)
+	default:
+		if open != nil {
+			d.Frees, d.Device = true, c.session.Device
+			delete(s.open, p.PacketID)
+		}
+		s.remember(&sentRecord{packetID: p.PacketID, qos: p.QoS, digest: p.Digest, draft: d}, c.hook.o.Limits.Inflight)
 		return true
 	}
-	if r := s.byID[p.PacketID]; dup && r != nil && r.qos == p.QoS && r.digest == p.Digest && s.mayComeAgain(r) {
-		r.answer(d)
-		c.hook.metrics.resends.Inc()
-		return true
-	}
-	s.remember(&sentRecord{packetID: p.PacketID, qos: p.QoS, digest: p.Digest, draft: d}, c.hook.o.Limits.Inflight)
+	c.hook.metrics.resends.Inc()
 	return true
+}
+
+// seemsOpen reports whether a QoS 2 id is open for what has a digest.
+func (s *sentRecords) seemsOpen(packetID uint16, digest postbox.Digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	open := s.open[packetID]
+	return open != nil && open.digest == digest
+}
+
+// follows reports whether r has used its packet id after an open publish that the
+// device must have given up, then. On a connection before this one that may have
+// been at QoS 1, which leaves an id open in the database.
+func (r *sentRecord) follows(open *sentRecord) bool {
+	return r != nil && r != open && open.draft == nil && (r.draft != nil || r.refused || bytes.Compare(r.stored.ID[:], open.stored.ID[:]) > 0)
 }
 
 // mayComeAgain reports whether the publish of a record may be sent again: it

@@ -223,21 +223,21 @@ func batchOf(group []*Draft) *postbox.Batch {
 		device postbox.DeviceID
 		packet uint16
 	}
-	var open map[id]*Draft
+	var last map[id]*Draft
 	for _, d := range group {
 		if d.appends() {
 			b.Publishes = append(b.Publishes, &d.Publish)
 		}
-		if d.Device != 0 && d.Publish.QoS == 2 && d.Refusal == nil && !d.contradicts() {
-			if open == nil {
-				open = make(map[id]*Draft)
+		if d.Device != 0 && (d.opens() || d.Frees || d.Action == Release) {
+			if last == nil {
+				last = make(map[id]*Draft)
 			}
-			open[id{d.Device, d.Publish.PacketID}] = d
+			last[id{d.Device, d.Publish.PacketID}] = d
 		}
 	}
-	for k, d := range open {
+	for k, d := range last {
 		o := postbox.OpenPublish{Device: k.device, PacketID: k.packet, Digest: d.Publish.Digest}
-		if d.Action == Release {
+		if !d.opens() {
 			b.Closed = append(b.Closed, o)
 			continue
 		}
@@ -251,6 +251,11 @@ func batchOf(group []*Draft) *postbox.Batch {
 		b.Opened = append(b.Opened, o)
 	}
 	return b
+}
+
+// opens reports whether the draft's packet id is open from now on.
+func (d *Draft) opens() bool {
+	return d.Action == Append && d.Publish.QoS == 2 && d.Refusal == nil && !d.contradicts()
 }
 
 // contradicts reports whether the draft asks for something else than the

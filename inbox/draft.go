@@ -52,9 +52,13 @@ type Draft struct {
 	User    postbox.UserID // whose it is: what a user submits keeps its order
 	To      postbox.User   // destination, resolved by the lane
 	Publish postbox.Publish
-	Device  postbox.DeviceID // with a session, for QoS 2; else zero
+	Device  postbox.DeviceID // with a session, for QoS 2 and Frees; else zero
 	Topic   string           // as published, for the error envelope
 	Change  *postbox.Change  // of Amend, else nil
+
+	// Frees says that the packet id is that of an open QoS 2 publish which was
+	// given up, since it is used for something else now.
+	Frees bool
 
 	// Earlier is the draft of the same connection that this one re-sends,
 	// when that is still on its way.

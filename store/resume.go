@@ -7,14 +7,12 @@ import (
 )
 
 // resumeStatement is a session that simply goes on, in one round trip: after a
-// restart of the server all devices come at once. Its commit need not wait for the
-// disk. All that could be lost is that the device is connected, and for how long
-// its session lasts; nothing is lost that was promised.
+// restart of the server all devices come at once. Its commit waits for the disk as
+// any other: a database that forgot that the device is connected could let the
+// session expire meanwhile.
 const resumeStatement = `
-	WITH soon AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),
-	touched AS (
+	WITH touched AS (
 		UPDATE postbox.devices d SET connected_at = now(), disconnected_at = NULL, expires_after = $3, protocol = $4
-		  FROM soon
 		 WHERE d.user_id = $1 AND d.client_id = $2 AND d.created_at <> $5 AND ` + live + `
 		   AND NOT EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2)
 		RETURNING d.id, d.cursor, d.epoch, d.known_id)

@@ -3,14 +3,14 @@ package mutants
 // All are the mutants that the model test must find.
 var All = []Mutant{
 	{"resend-rule-off", "a re-send is taken for new", []Edit{
-		{"hooks/resend.go", `if r := s.open[p.PacketID]; p.QoS == 2`, `if r := s.open[p.PacketID]; false && p.QoS == 2`},
-		{"hooks/resend.go", `if r := s.byID[p.PacketID]; dup`, `if r := s.byID[p.PacketID]; false && dup`},
+		{"hooks/resend.go", `case p.QoS == 2 && open != nil`, `case false && open != nil`},
+		{"hooks/resend.go", `case dup && last != nil`, `case false && last != nil`},
 	}},
 	{"dup-ignored", "a new message like the last one under its packet id is taken for a re-send", []Edit{
-		{"hooks/resend.go", `if r := s.byID[p.PacketID]; dup && r != nil`, `if r := s.byID[p.PacketID]; r != nil`},
+		{"hooks/resend.go", `case dup && last != nil`, `case last != nil`},
 	}},
 	{"digest-not-compared", "a new message is taken for a re-send of the last one under its packet id", []Edit{
-		{"hooks/resend.go", `r.qos == p.QoS && r.digest == p.Digest && s.mayComeAgain(r)`, `r.qos == p.QoS && s.mayComeAgain(r)`},
+		{"hooks/resend.go", `last.qos == p.QoS && last.digest == p.Digest && s.mayComeAgain(last)`, `last.qos == p.QoS && s.mayComeAgain(last)`},
 	}},
 	{"open-ids-forgotten", "QoS 2 ids between PUBREC and PUBREL are forgotten when the connection ends", []Edit{
 		{"hooks/resend.go", `if s.loaded || !c.session.Present {`, `if true || s.loaded || !c.session.Present {`},
@@ -32,14 +32,14 @@ var All = []Mutant{
 `, ``},
 		{"schema/migrations/00001_first.sql", `CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq)`, `CONSTRAINT inbox_any CHECK (true)`},
 		{
-			"schema/migrations/00008_rooms.sql", `array_agg(greatest(u.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
-			`array_agg(greatest(u.floor, i.inbox_seq, m.seq) - CASE greatest(u.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+			"schema/migrations/00011_heads.sql", `array_agg(greatest(u.head, l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(u.head, l.floor, i.inbox_seq, m.seq) - CASE greatest(u.head, l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
 	{"hole", "a log leaves a number out", []Edit{
 		{
-			"schema/migrations/00008_rooms.sql", `array_agg(greatest(u.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
-			`array_agg(greatest(u.floor, i.inbox_seq, m.seq) + CASE greatest(u.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
+			"schema/migrations/00011_heads.sql", `array_agg(greatest(u.head, l.floor, i.inbox_seq, m.seq) ORDER BY u.ord)`,
+			`array_agg(greatest(u.head, l.floor, i.inbox_seq, m.seq) + CASE greatest(u.head, l.floor, i.inbox_seq, m.seq) % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord)`,
 		},
 	}},
 	{"skipped-at-the-seam", "an entry is left out where a device meets the live end of its inbox", []Edit{
@@ -91,7 +91,7 @@ var All = []Mutant{
 		{"message.go", `return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)`, `return false`},
 	}},
 	{"keys-ignored", "an idempotency key is not looked for", []Edit{
-		{"schema/migrations/00008_rooms.sql", `IF p_keyed THEN`, `IF false THEN`},
+		{"schema/migrations/00011_heads.sql", `IF p_keyed THEN`, `IF false THEN`},
 		{"schema/migrations/00001_first.sql", `CREATE UNIQUE INDEX messages_idempotency_key`, `CREATE INDEX messages_idempotency_key`},
 	}},
 	{"conflict-not-noticed", "a key that was used for something else is a duplicate", []Edit{
@@ -106,6 +106,8 @@ var All = []Mutant{
 	case first`},
 	}},
 	{"opened-for-another", "a refused QoS 2 publish is known as the message that refused it", []Edit{
-		{"inbox/commit.go", ` && !d.contradicts() {`, ` {`},
+		{"inbox/commit.go", ` && !d.contradicts()
+`, `
+`},
 	}},
 }
