@@ -241,6 +241,48 @@ func TestResendRecordLeavesWithALaterAck(t *testing.T) {
 	}
 }
 
+// Acknowledgements that were on their way before the client read anything say
+// nothing of what it has read.
+func TestResendAfterALateAck(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	versions(t, func(t *testing.T, v byte) {
+		alice, bob := w.user("alice"), w.user("bob")
+		l := durable(v, alice, "phone")
+		c := w.connect(t, l)
+		c.listen(alice)
+		w.fill(alice, 3)
+		var ids []uint16
+		for n := int64(1); n <= 3; n++ {
+			ids = append(ids, c.entry(n).PacketID)
+		}
+		c.Vanish()
+
+		// The client does not read any more. What it sends fits what it had before.
+		l.props.ReceiveMaximum = 1
+		c = w.connect(t, l)
+		p := publication{id: 7, qos: 1, topic: "inbox/" + bob, body: "once"}
+		c.publish(p)
+		await(t, "the message is stored", func() bool { return w.stored(alice, p.body) == 1 })
+		time.Sleep(50 * time.Millisecond) // its acknowledgement has left
+		for _, id := range ids {
+			c.puback(id)
+			time.Sleep(20 * time.Millisecond)
+		}
+		c.Vanish()
+
+		l.props.ReceiveMaximum = 0
+		c = w.connect(t, l)
+		p.dup = true
+		c.publish(p)
+		c.Until(packets.Puback)
+		if n := w.stored(alice, p.body); n != 1 {
+			t.Errorf("stored %d times", n)
+		}
+		c.Leave()
+	})
+}
+
 // A record is good for 24 hours.
 func TestResendRecordsAge(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,7 @@ func (o *outlet) Deliver(d inbox.Delivery) bool {
 		}
 	}
 	s.frame = f.append(s.frame[:0])
-	if f.qos > 0 {
+	if f.qos > 0 && d.First {
 		c.sent.delivers(f.packetID)
 	}
 	c.conn.Append(s.frame)

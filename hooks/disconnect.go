@@ -72,7 +72,6 @@ func (h *Hook) Ended(conn *Conn) {
 	ctx, cancel := h.within(endTimeout)
 	c.leaveWill(ctx)
 	cancel()
-	h.registry.remove(c)
 	c.dropWatches()
 	c.endListening(nil)
 	if c.arrived {
@@ -80,6 +79,7 @@ func (h *Hook) Ended(conn *Conn) {
 	}
 	c.closeSession()
 	c.leaveGate(false)
+	h.registry.remove(c)
 	c.mu.Lock()
 	c.gone = true
 	settled := c.inflight == 0

@@ -14,7 +14,9 @@ type knowledge struct {
 	upTo     postbox.MessageID // the client knows
 	answered postbox.MessageID // acknowledged to the client
 
-	// A delivery that was sent after the acknowledgement of `behind`.
+	// A delivery that was sent after the acknowledgement of `behind`, for the
+	// first time: what comes for another may be a late acknowledgement, which
+	// was on its way before the client had read that of `behind`.
 	witness uint16
 	behind  postbox.MessageID
 }

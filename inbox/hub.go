@@ -134,7 +134,7 @@ func (h *Hub) Subscribe(ctx context.Context, d Device, at Start, out Outlet) (*S
 	if at.AtEnd {
 		s.cursor = max(head, box.head)
 	}
-	s.next, s.handed = s.cursor+1, s.cursor
+	s.next, s.handed, s.born = s.cursor+1, s.cursor, max(head, box.head)
 	if at.Lost != "" {
 		s.lost, s.handed = at.Lost, at.After
 	}

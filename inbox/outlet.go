@@ -26,4 +26,5 @@ type Delivery struct {
 	After postbox.InboxSeq // see postbox.View
 	QoS   byte             // 0 or 1
 	Dup   bool             // may have been sent before
+	First bool             // cannot have been sent on a connection before this one
 }

@@ -23,11 +23,12 @@ type Subscription struct {
 	next    postbox.InboxSeq // to be handed over next
 	handed  postbox.InboxSeq // the last one that was handed over or gone past before the start
 	dupUpTo postbox.InboxSeq
-	out     []outstanding // handed over, in order, from the first that is not acknowledged
-	unacked int           // of these, how many are not
-	lost    postbox.Code  // news of a gap that the device must hear first
-	unheard postbox.Code  // the same, until it has acknowledged that
-	gaps    uint16        // told so far: each has a packet id of its own
+	born    postbox.InboxSeq // the end of the inbox when it began
+	out     []outstanding    // handed over, in order, from the first that is not acknowledged
+	unacked int              // of these, how many are not
+	lost    postbox.Code     // news of a gap that the device must hear first
+	unheard postbox.Code     // the same, until it has acknowledged that
+	gaps    uint16           // told so far: each has a packet id of its own
 	ahead   ahead
 	marked  bool          // on the saver's list
 	news    chan struct{} // of one that only waits for entries; else nil
@@ -230,7 +231,7 @@ func (s *Subscription) hand(e *postbox.Entry, read bool) {
 		s.spare(e)
 		return
 	}
-	d := Delivery{Entry: e, After: e.InboxSeq - 1, QoS: s.device.QoS, Dup: e.InboxSeq <= s.dupUpTo}
+	d := Delivery{Entry: e, After: e.InboxSeq - 1, QoS: s.device.QoS, Dup: e.InboxSeq <= s.dupUpTo, First: e.InboxSeq > s.born}
 	if s.handed != e.InboxSeq-1 {
 		d.After = s.handed
 	}

@@ -81,8 +81,8 @@ func (c *conn) stored(p *publish, pk packets.Packet) {
 	case p.never != "":
 		w.fail("accepted", "%v: publish %d to %s was acknowledged, want %s", c.d, p.n, p.topic, p.never)
 	case duplicate && p.sends == 1 && p.key == "" && !p.ambiguous():
-		w.fail("new message taken for a re-send", "%v: publish %d (id %d, %q) was sent once, and the answer calls it a duplicate of %s",
-			c.d, p.n, p.id, p.body[:min(len(p.body), 24)], propertyOf(pk, "id"))
+		w.fail("new message taken for a re-send", "%v: publish %d (id %d, %q) was sent once, and the answer calls it a duplicate of %s; under its id there were%s",
+			c.d, p.n, p.id, p.body[:min(len(p.body), 24)], propertyOf(pk, "id"), p.history())
 	case !w.held.IsZero() && p.at.After(w.held) && p.sends == 1 && p.key == "":
 		w.fail("acknowledged before it was stored", "%v: publish %d was answered while no transaction could commit", c.d, p.n)
 	}
@@ -141,12 +141,20 @@ func (p *publish) ambiguous() bool {
 	return len(earlier) == mostHistory // before that nobody remembers
 }
 
+// story tells who has sent a publish, and its history; nil: nothing.
+func (p *publish) story() string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("; %v publishes %d: id %d;%s", p.d, p.n, p.id, p.history())
+}
+
 // history tells what has used the packet id of a publish, up to it.
 func (p *publish) history() string {
 	var b strings.Builder
 	for _, q := range p.d.history[p.id] {
-		fmt.Fprintf(&b, " %d (%q, qos %d, sent %d times, %d with DUP, phase %d, row %s, alone %v)",
-			q.n, q.body[:min(len(q.body), 24)], q.qos, q.sends, q.dups, q.phase, q.row, q.alone)
+		fmt.Fprintf(&b, " %d (%q, qos %d, sent %d times, %d with DUP, phase %d, row %s, alone %v, refused %q)",
+			q.n, q.body[:min(len(q.body), 24)], q.qos, q.sends, q.dups, q.phase, q.row, q.alone, q.refused)
 	}
 	return b.String()
 }

@@ -121,7 +121,7 @@ func (w *world) addMessage(m *seenMessage) {
 	w.mirror.rows[r.id] = r
 	x.rows = append(x.rows, r)
 	if most := x.all; len(x.rows) > 1 && (!x.tick || len(x.rows) > most) {
-		w.fail("stored twice", "%q is stored %d times: %s and %s", m.body[:min(len(m.body), 24)], len(x.rows), x.rows[0].id, r.id)
+		w.fail("stored twice", "%q is stored %d times: %s and %s%s", m.body[:min(len(m.body), 24)], len(x.rows), x.rows[0].id, r.id, x.only.story())
 	}
 	if x.key == "" {
 		w.judgeOrder(r)

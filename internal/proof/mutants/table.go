@@ -82,7 +82,7 @@ var All = []Mutant{
 		{"inbox/subscription.go", `s.unacked < s.device.Window && `, ``},
 	}},
 	{"sent-again-without-dup", "what a resumed session may have got is sent without DUP", []Edit{
-		{"inbox/subscription.go", `Dup: e.InboxSeq <= s.dupUpTo}`, `Dup: false}`},
+		{"inbox/subscription.go", `Dup: e.InboxSeq <= s.dupUpTo,`, `Dup: false,`},
 	}},
 	{"no-local-ignored", "a device gets its own messages, though it asked not to", []Edit{
 		{"inbox/subscription.go", `return s.device.NoLocal && e.Own`, `return false && e.Own`},
