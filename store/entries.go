@@ -24,20 +24,23 @@ const pageBytes = 128 << 10
 // `upTo`, in order: fewer when they are large, none only if there are none.
 // They show the present state of their messages.
 func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
-	entries, err := s.page(ctx, user, after, min(upTo, after+postbox.InboxSeq(limit)))
-	if err != nil || len(entries) > 0 || upTo-after <= postbox.InboxSeq(limit) {
-		return entries, err
+	for {
+		end := min(upTo, after+postbox.InboxSeq(limit))
+		entries, err := s.page(ctx, user, after, end)
+		if err != nil || len(entries) > 0 || end == upTo {
+			return entries, err
+		}
+		// Retention has removed a stretch, and may just be removing what comes next.
+		const next = `SELECT inbox_seq FROM postbox.inbox WHERE user_id = $1 AND inbox_seq > $2 AND inbox_seq <= $3 ORDER BY inbox_seq LIMIT 1`
+		var first postbox.InboxSeq
+		switch err := s.db.GetContext(ctx, &first, next, user, end, upTo); {
+		case errors.Is(err, sql.ErrNoRows):
+			return nil, nil
+		case err != nil:
+			return nil, away("read an inbox", err)
+		}
+		after = first - 1
 	}
-	// Retention has removed a stretch.
-	const next = `SELECT inbox_seq FROM postbox.inbox WHERE user_id = $1 AND inbox_seq > $2 AND inbox_seq <= $3 ORDER BY inbox_seq LIMIT 1`
-	var first postbox.InboxSeq
-	switch err := s.db.GetContext(ctx, &first, next, user, after, upTo); {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil, nil
-	case err != nil:
-		return nil, away("read an inbox", err)
-	}
-	return s.page(ctx, user, first-1, min(upTo, first-1+postbox.InboxSeq(limit)))
 }
 
 // readPage reads a short range of numbers, of which it takes what fits, as one row:

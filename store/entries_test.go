@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,5 +68,35 @@ func TestEntriesAfterRetention(t *testing.T) {
 	}
 	if head, err := w.store.Head(t.Context(), w.ids["bob"]); err != nil || head != 6 {
 		t.Errorf("head %d, %v", head, err)
+	}
+}
+
+// Retention may remove more while a page is read. What is there is found all the
+// same: none would be told to the device as lost.
+func TestEntriesDuringRetention(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	for i := range 40 {
+		w.append(l, w.publish("alice", "bob", fmt.Sprint(i+1)))
+	}
+	bob := w.ids["bob"]
+	w.exec(`CREATE TABLE public.kept AS SELECT * FROM postbox.inbox WHERE user_id = $1 AND inbox_seq BETWEEN 11 AND 39`, int64(bob))
+	w.exec(`DELETE FROM postbox.inbox WHERE user_id = $1 AND inbox_seq <= 10`, int64(bob))
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
+		var retention sync.WaitGroup
+		retention.Go(func() {
+			for n := 11; n <= 39; n += 4 {
+				w.exec(`DELETE FROM postbox.inbox WHERE user_id = $1 AND inbox_seq <= least($2, 39)`, int64(bob), n+3)
+			}
+		})
+		for range 20 {
+			got, err := w.store.Entries(t.Context(), bob, 0, 40, 4)
+			if err != nil || len(got) == 0 {
+				t.Fatalf("%d entries, %v; the last one is there", len(got), err)
+			}
+		}
+		retention.Wait()
+		w.exec(`INSERT INTO postbox.inbox SELECT * FROM public.kept`)
 	}
 }
