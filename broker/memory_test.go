@@ -123,7 +123,8 @@ func (m *memory) session(d postbox.DeviceID, change func(*store.Session)) {
 }
 
 // CloseSession implements hooks.Sessions.
-func (m *memory) CloseSession(_ context.Context, d postbox.DeviceID, life time.Duration, known postbox.MessageID) error {
+func (m *memory) CloseSession(_ context.Context, closed store.Session, life time.Duration, known postbox.MessageID) error {
+	d := closed.Device
 	m.session(d, func(s *store.Session) { s.Known = known })
 	m.mu.Lock()
 	defer m.mu.Unlock()

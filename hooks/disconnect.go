@@ -124,13 +124,14 @@ func (c *client) closeSession() {
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
 		if !said || h.o.AwaySince().IsZero() { // so many need not ask
 			ctx, cancel := h.within(endTimeout)
-			err := h.o.Sessions.CloseSession(ctx, c.session.Device, life, c.sent.knows())
+			err := h.o.Sessions.CloseSession(ctx, c.session, life, c.sent.knows())
 			cancel()
+			again := errors.Is(err, postbox.ErrUnavailable)
 			if err != nil && !said {
 				said = true
-				h.o.Logger.Warn("noting the end of a connection failed: it is tried again", "error", err, "user", c.who.Name)
+				h.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name, "again", again)
 			}
-			if !errors.Is(err, postbox.ErrUnavailable) {
+			if !again {
 				return
 			}
 		}

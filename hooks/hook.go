@@ -60,7 +60,7 @@ type Accounts interface {
 // Sessions keeps devices between their connections.
 type Sessions interface {
 	OpenSession(ctx context.Context, r store.SessionRequest) (store.Session, error)
-	CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration, known postbox.MessageID) error
+	CloseSession(ctx context.Context, session store.Session, life time.Duration, known postbox.MessageID) error
 	SaveSubscription(ctx context.Context, device postbox.DeviceID, sub store.Subscription) error
 	DeleteSubscriptions(ctx context.Context, device postbox.DeviceID, filters []string) error
 	SetCursor(ctx context.Context, device postbox.DeviceID, epoch postbox.Epoch, cursor postbox.InboxSeq) error

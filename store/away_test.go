@@ -56,7 +56,9 @@ func TestDatabaseAway(t *testing.T) {
 			_, err := s.OpenSession(ctx, w.request("alice", "tablet"))
 			return err
 		},
-		"CloseSession":  func(ctx context.Context) error { return s.CloseSession(ctx, device, hour, postbox.MessageID{}) },
+		"CloseSession": func(ctx context.Context) error {
+			return s.CloseSession(ctx, store.Session{Device: device}, hour, postbox.MessageID{})
+		},
 		"DisconnectAll": func(ctx context.Context) error { return s.DisconnectAll(ctx) },
 		"ForgetExpired": func(ctx context.Context) error { return s.ForgetExpired(ctx) },
 		"SaveSubscription": func(ctx context.Context) error {

@@ -17,6 +17,7 @@ type Session struct {
 	Epoch         postbox.Epoch
 	Known         postbox.MessageID // the device knows that its messages up to here are stored
 	Present       bool              // it was there before this connection
+	Opened        time.Time         // for this connection, by the database's clock
 	Subscriptions []Subscription
 	Wills         []Will // of the device's earlier connections, due now
 }
@@ -68,12 +69,14 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		Expired bool             `db:"expired"`
 		Willed  bool             `db:"willed"`
 		Made    sql.NullTime     `db:"created_at"`
+		Now     time.Time        `db:"now"`
 	}
 	const find = `
 		SELECT coalesce(d.id, 0) AS id, coalesce(d.cursor, -1) AS cursor, coalesce(d.epoch, '') AS epoch,
 		       coalesce(d.known_id, '00000000-0000-0000-0000-000000000000') AS known_id,
 		       d.created_at, coalesce(d.disconnected_at + d.expires_after * interval '1 second' < now(), false) AS expired,
-		       EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2 AND w.id <> $3) AS willed
+		       EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2 AND w.id <> $3) AS willed,
+		       now() AS now
 		  FROM (VALUES (1)) AS always (one)
 		  LEFT JOIN LATERAL (SELECT * FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE) d ON true`
 	var will postbox.MessageID
@@ -91,10 +94,10 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		}
 		found = false
 	}
-	session := Session{Epoch: r.Epoch}
+	session := Session{Epoch: r.Epoch, Opened: old.Now}
 	switch {
 	case found:
-		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: !again}
+		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: !again, Opened: old.Now}
 		if session.Known, err = postbox.ParseMessageID(old.Known); err != nil {
 			return Session{}, err
 		}
@@ -152,14 +155,15 @@ func forgetExcess(ctx context.Context, tx execer, user postbox.UserID, limit int
 	return away("forget devices", err)
 }
 
-// CloseSession notes that a device's connection has ended, and how long its
+// CloseSession notes that a connection of a device has ended, and how long the
 // session lives from now. A life of zero forgets it. known is the newest of its
-// messages of which the device has shown to know that they are stored.
-func (s *Store) CloseSession(ctx context.Context, device postbox.DeviceID, life time.Duration, known postbox.MessageID) error {
-	statement := `UPDATE postbox.devices SET disconnected_at = now(), expires_after = $2, known_id = $3 WHERE id = $1`
-	args := []any{device, int64(life / time.Second), known.String()}
+// messages of which the device has shown to know that they are stored. When the
+// session was opened again since, maybe at another server, it changes nothing.
+func (s *Store) CloseSession(ctx context.Context, session Session, life time.Duration, known postbox.MessageID) error {
+	statement := `UPDATE postbox.devices SET disconnected_at = now(), expires_after = $3, known_id = $4 WHERE id = $1 AND connected_at = $2`
+	args := []any{session.Device, session.Opened, int64(life / time.Second), known.String()}
 	if life == 0 {
-		statement, args = `DELETE FROM postbox.devices WHERE id = $1`, args[:1]
+		statement, args = `DELETE FROM postbox.devices WHERE id = $1 AND connected_at = $2`, args[:2]
 	}
 	_, err := s.db.ExecContext(ctx, statement, args...)
 	return away("close session", err)

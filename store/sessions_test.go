@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"database/sql"
+	"errors"
 	"testing"
 	"time"
 
@@ -33,7 +35,11 @@ func (w *world) session(user postbox.User, client string) store.Session {
 
 func (w *world) closeSession(d postbox.DeviceID, life time.Duration) {
 	w.t.Helper()
-	if err := w.store.CloseSession(w.t.Context(), d, life, postbox.MessageID{}); err != nil {
+	s := store.Session{Device: d}
+	if err := w.store.DB().QueryRow(`SELECT connected_at FROM postbox.devices WHERE id = $1`, int64(d)).Scan(&s.Opened); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		w.t.Fatal(err)
+	}
+	if err := w.store.CloseSession(w.t.Context(), s, life, postbox.MessageID{}); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -42,7 +48,7 @@ func TestSessionIsMadeAndResumed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "alice", "bob")
 	first := w.session("alice", "phone")
-	if diff := cmp.Diff(store.Session{Cursor: -1, Epoch: "k3f9"}, first, cmpopts.IgnoreFields(store.Session{}, "Device")); diff != "" || first.Device == 0 {
+	if diff := cmp.Diff(store.Session{Cursor: -1, Epoch: "k3f9"}, first, cmpopts.IgnoreFields(store.Session{}, "Device", "Opened")); diff != "" || first.Device == 0 {
 		t.Errorf("new: device %d, -want +got:\n%s", first.Device, diff)
 	}
 	// The same client id of another user is another device.
@@ -65,7 +71,7 @@ func TestSessionIsMadeAndResumed(t *testing.T) {
 	w.closeSession(first.Device, hour)
 	want := store.Session{Device: first.Device, Cursor: 7, Epoch: "other", Present: true, Subscriptions: []store.Subscription{inbox, signal}}
 	for range 2 { // also while it is connected: a takeover
-		if diff := cmp.Diff(want, w.session("alice", "phone")); diff != "" {
+		if diff := cmp.Diff(want, w.session("alice", "phone"), notWhen); diff != "" {
 			t.Errorf("resumed: -want +got:\n%s", diff)
 		}
 	}
@@ -86,13 +92,53 @@ func TestSessionRequestRepeated(t *testing.T) {
 		if first.Present || first.Device == 0 {
 			t.Errorf("clean %v: new: %+v", clean, first)
 		}
-		if diff := cmp.Diff(first, again); diff != "" {
+		if diff := cmp.Diff(first, again, notWhen); diff != "" {
 			t.Errorf("clean %v: repeated: -first +again:\n%s", clean, diff)
 		}
 		r.Began, r.Clean = r.Began.Add(time.Second), false
 		if next := w.openSession(r); !next.Present || next.Device != first.Device {
 			t.Errorf("clean %v: the next connection: %+v", clean, next)
 		}
+	}
+}
+
+// notWhen compares sessions but for when they were opened.
+var notWhen = cmpopts.IgnoreFields(store.Session{}, "Opened")
+
+// The end of a connection that is noted late, after the device has come back, maybe
+// to another server, changes nothing.
+func TestLateEndOfASession(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice")
+	first := w.session("alice", "phone")
+	for resumed := range 2 { // in a transaction, because of the will, and without
+		r := w.request("alice", "phone")
+		if resumed == 0 {
+			r.Will = w.will("alice", "alice", "bye", 0)
+		}
+		second := w.openSession(r)
+		if second.Device != first.Device || !second.Opened.After(first.Opened) {
+			t.Fatalf("opened %v, then %v", first, second)
+		}
+		for _, life := range []time.Duration{0, hour} {
+			if err := w.store.CloseSession(t.Context(), first, life, newID()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const here = `SELECT count(*) FROM postbox.devices WHERE disconnected_at IS NULL AND known_id = '00000000-0000-0000-0000-000000000000'`
+		if w.number(here) != 1 {
+			t.Error("the late end of the first connection has changed the session")
+		}
+		known := newID()
+		if err := w.store.CloseSession(t.Context(), second, hour, known); err != nil {
+			t.Fatal(err)
+		}
+		if w.number(here) != 0 {
+			t.Error("the end of the second connection was not noted")
+		}
+		w.exec(`UPDATE postbox.devices SET known_id = '00000000-0000-0000-0000-000000000000'`)
+		w.exec(`DELETE FROM postbox.wills`)
+		first = second
 	}
 }
 
