@@ -100,7 +100,7 @@ func (m *memory) OpenSession(_ context.Context, r store.SessionRequest) (store.S
 	}
 	if old != nil {
 		s := *old
-		s.Present = true
+		s.Present, s.Open = true, true
 		return s, nil
 	}
 	if r.Life == 0 {

@@ -55,10 +55,14 @@ func (h *Hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 		ctx, cancel := h.within(endTimeout)
 		defer cancel()
 		c.dropWill(ctx)
-		h.work.Go(func() {
-			c.closeSession()
+		if c.closeSession() {
 			c.leaveGate(false)
-		})
+		} else {
+			h.work.Go(func() {
+				c.closeLater()
+				c.leaveGate(false)
+			})
+		}
 	}
 	return refused
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"postbox"
+	"postbox/store"
 )
 
 // endTimeout bounds what the database is told once at the end of a connection.
@@ -55,7 +56,12 @@ func (h *Hook) Ended(conn *Conn) {
 	if conn.ending.Swap(true) {
 		return
 	}
-	defer close(conn.ended)
+	later := false
+	defer func() {
+		if !later {
+			close(conn.ended)
+		}
+	}()
 	_ = conn.Close()
 	h.countCut(conn)
 	c := conn.client.Load()
@@ -77,15 +83,28 @@ func (h *Hook) Ended(conn *Conn) {
 	if c.arrived {
 		h.Left(c.who.Name)
 	}
-	c.closeSession()
+	if c.closeSession() {
+		c.depart()
+		return
+	}
+	later = true
+	h.work.Go(func() {
+		defer close(conn.ended)
+		c.closeLater()
+		c.depart()
+	})
+}
+
+// depart lets the device's next connection in.
+func (c *client) depart() {
 	c.leaveGate(false)
-	h.registry.remove(c)
+	c.hook.registry.remove(c)
 	c.mu.Lock()
 	c.gone = true
 	settled := c.inflight == 0
 	c.mu.Unlock()
 	if settled {
-		h.registry.vacate(c)
+		c.hook.registry.vacate(c)
 	}
 }
 
@@ -109,38 +128,53 @@ func (h *Hook) sweep(c *client) {
 	}
 }
 
-// closeSession notes the end of the connection in the database, when that is away
-// as soon as it is back: else what the device has shown to know, and that its
-// session ends or lives on, would be lost. Only the device's next CONNECT waits for
-// it. What a server that ends has not noted the next start makes good.
-func (c *client) closeSession() {
+// closeSession notes the end of the connection in the database. It is false when
+// that is away: closeLater must follow, else what the device has shown to know, and
+// that its session ends or lives on, would be lost.
+func (c *client) closeSession() bool {
 	if c.session.Device == 0 {
-		return
+		return true
 	}
-	c.mu.Lock()
-	life := c.life
-	c.mu.Unlock()
-	h, said := c.hook, false
+	again, err := c.tryToClose()
+	if err != nil {
+		c.hook.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name, "again", again)
+	}
+	return !again
+}
+
+// askAnyway is how long nobody asks the database while it is known to be away.
+const askAnyway = 5 * time.Second
+
+// closeLater notes the end of the connection as soon as the database is back. What a
+// server that ends has not noted the next start makes good.
+func (c *client) closeLater() {
+	h, tried := c.hook, time.Now()
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		if !said || h.o.AwaySince().IsZero() { // so many need not ask
-			ctx, cancel := h.within(endTimeout)
-			err := h.o.Sessions.CloseSession(ctx, c.session, life, c.sent.knows())
-			cancel()
-			again := errors.Is(err, postbox.ErrUnavailable)
-			if err != nil && !said {
-				said = true
-				h.o.Logger.Warn("noting the end of a connection failed", "error", err, "user", c.who.Name, "again", again)
-			}
-			if !again {
-				return
-			}
-		}
 		select {
 		case <-h.ctx.Done():
 			return
 		case <-time.After(pause):
 		}
+		if !h.o.AwaySince().IsZero() && time.Since(tried) < askAnyway {
+			continue
+		}
+		tried = time.Now()
+		if again, _ := c.tryToClose(); !again {
+			return
+		}
 	}
+}
+
+// tryToClose reports whether it is worth another try.
+func (c *client) tryToClose() (again bool, err error) {
+	c.mu.Lock()
+	life := c.life
+	c.mu.Unlock()
+	ctx, cancel := c.hook.within(endTimeout)
+	defer cancel()
+	opened := store.Session{Device: c.session.Device, Opened: c.session.Opened}
+	err = c.hook.o.Sessions.CloseSession(ctx, opened, life, c.sent.knows())
+	return errors.Is(err, postbox.ErrUnavailable), err
 }
 
 // DisconnectUser ends a user's connections with a reason, but the one that has asked

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -39,26 +38,29 @@ type sentRecord struct {
 // known; otherwise it is remembered as the one that uses its packet id.
 //
 // A DUP publish is a re-send when the last publish with its id asked for the
-// same. While a QoS 2 id is open, the same is a re-send whatever DUP says. It
-// reports false when the connection ended before that could be told: the
-// publish must then be dropped, unanswered.
+// same. While a QoS 2 id is open, the same is a re-send whatever DUP says; what
+// uses the id for something else, at whatever QoS, ends that. It reports false
+// when the connection ended before that could be told: the publish must then be
+// dropped, unanswered.
 func (c *client) recognise(d *inbox.Draft, dup bool) bool {
 	p := &d.Publish
 	s := &c.sent
-	if p.QoS == 2 && !c.loadOpen() {
-		return false
-	}
-	if (dup || p.QoS == 2 && s.seemsOpen(p.PacketID, p.Digest)) && !c.lookUp(p.PacketID) {
+	if !c.loadOpen() || dup && !c.lookUp(p.PacketID) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last, open := s.byID[p.PacketID], s.open[p.PacketID]
 	switch {
-	case p.QoS == 2 && open != nil && open.digest == p.Digest && !last.follows(open):
+	case p.QoS == 2 && open != nil && open.digest == p.Digest:
 		open.answer(d)
 	case dup && last != nil && last.qos == p.QoS && last.digest == p.Digest && s.mayComeAgain(last):
 		last.answer(d)
+		if p.QoS == 2 {
+			s.opens(p.PacketID, last)
+		}
+	case open != nil && d.Refusal != nil && d.Refusal.Code == postbox.CodeRateLimited:
+		return true // it may be the same once more, which nobody has looked at
 	default:
 		if open != nil {
 			d.Frees, d.Device = true, c.session.Device
@@ -69,21 +71,6 @@ func (c *client) recognise(d *inbox.Draft, dup bool) bool {
 	}
 	c.hook.metrics.resends.Inc()
 	return true
-}
-
-// seemsOpen reports whether a QoS 2 id is open for what has a digest.
-func (s *sentRecords) seemsOpen(packetID uint16, digest postbox.Digest) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	open := s.open[packetID]
-	return open != nil && open.digest == digest
-}
-
-// follows reports whether r has used its packet id after an open publish that the
-// device must have given up, then. On a connection before this one that may have
-// been at QoS 1, which leaves an id open in the database.
-func (r *sentRecord) follows(open *sentRecord) bool {
-	return r != nil && r != open && open.draft == nil && (r.draft != nil || r.refused || bytes.Compare(r.stored.ID[:], open.stored.ID[:]) > 0)
 }
 
 // mayComeAgain reports whether the publish of a record may be sent again: it
@@ -106,11 +93,16 @@ func (r *sentRecord) answer(d *inbox.Draft) {
 func (s *sentRecords) remember(r *sentRecord, limit int) {
 	s.keep(r, limit)
 	if r.qos == 2 {
-		if s.open == nil {
-			s.open = make(map[uint16]*sentRecord)
-		}
-		s.open[r.packetID] = r
+		s.opens(r.packetID, r)
 	}
+}
+
+// opens notes that a QoS 2 id is open.
+func (s *sentRecords) opens(packetID uint16, r *sentRecord) {
+	if s.open == nil {
+		s.open = make(map[uint16]*sentRecord)
+	}
+	s.open[packetID] = r
 }
 
 // keep files r, and forgets the oldest beyond limit: the database knows them.
@@ -176,11 +168,11 @@ func (c *client) lookUp(packetID uint16) bool {
 	})
 }
 
-// loadOpen reads the open QoS 2 ids of a resumed session, once. False: the
-// connection has ended.
+// loadOpen reads the open QoS 2 ids of a resumed session, once, if it has any.
+// False: the connection has ended.
 func (c *client) loadOpen() bool {
 	s := &c.sent
-	if s.loaded || !c.session.Present {
+	if s.loaded || !c.session.Present || !c.session.Open {
 		return true
 	}
 	return c.load(func(ctx context.Context) error {
@@ -191,11 +183,8 @@ func (c *client) loadOpen() bool {
 		s.loaded = true
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.open == nil {
-			s.open = make(map[uint16]*sentRecord)
-		}
 		for _, p := range records {
-			s.open[p.PacketID] = recordOf(p)
+			s.opens(p.PacketID, recordOf(p))
 		}
 		return nil
 	})

@@ -100,7 +100,10 @@ func (l *committer) store(ctx context.Context, group []*Draft) error {
 		return l.reroute(ctx, group)
 	case len(group) == 1:
 		l.o.Logger.Error("draft refused by the database", "error", err)
-		group[0].refuse(err)
+		again := group[0].Frees && group[0].Refusal == nil
+		if group[0].refuse(err); again { // its packet id is used all the same
+			return l.store(ctx, group)
+		}
 		return nil
 	}
 	half := len(group) / 2

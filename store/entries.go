@@ -25,7 +25,7 @@ const pageBytes = 128 << 10
 // They show the present state of their messages.
 func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo postbox.InboxSeq, limit int) ([]*postbox.Entry, error) {
 	for {
-		end := min(upTo, after+postbox.InboxSeq(limit))
+		end := min(upTo, after+postbox.InboxSeq(max(limit, 1)))
 		entries, err := s.page(ctx, user, after, end)
 		if err != nil || len(entries) > 0 || end == upTo {
 			return entries, err

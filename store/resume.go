@@ -16,7 +16,8 @@ const resumeStatement = `
 		 WHERE d.user_id = $1 AND d.client_id = $2 AND d.created_at <> $5 AND ` + live + `
 		   AND NOT EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2)
 		RETURNING d.id, d.cursor, d.epoch, d.known_id, d.connected_at)
-	SELECT t.id, t.cursor, t.epoch, uuid_send(t.known_id), t.connected_at, s.filter IS NOT NULL,
+	SELECT t.id, t.cursor, t.epoch, uuid_send(t.known_id), t.connected_at,
+	       EXISTS (SELECT FROM postbox.open_publishes o WHERE o.device_id = t.id), s.filter IS NOT NULL,
 	       coalesce(s.filter, ''), coalesce(s.qos, 0), coalesce(s.no_local, false), coalesce(s.raw, false), coalesce(s.identifier, 0)
 	  FROM touched t LEFT JOIN postbox.subscriptions s ON s.device_id = t.id
 	 ORDER BY s.filter`
@@ -31,7 +32,7 @@ func (s *Store) resume(ctx context.Context, r SessionRequest) (session Session, 
 		var known sql.RawBytes
 		var sub Subscription
 		var subscribed bool
-		if err := rows.Scan(&session.Device, &session.Cursor, &session.Epoch, &known, &session.Opened, &subscribed,
+		if err := rows.Scan(&session.Device, &session.Cursor, &session.Epoch, &known, &session.Opened, &session.Open, &subscribed,
 			&sub.Filter, &sub.QoS, &sub.NoLocal, &sub.Raw, &sub.Identifier); err != nil {
 			return err
 		}
@@ -42,5 +43,8 @@ func (s *Store) resume(ctx context.Context, r SessionRequest) (session Session, 
 		}
 		return nil
 	}, r.User, r.ClientID, int64(r.Life/time.Second), r.Protocol, r.Began.Truncate(time.Microsecond))
-	return session, resumed, away("resume session", err)
+	if err != nil {
+		return Session{}, false, away("resume session", err)
+	}
+	return session, resumed, nil
 }

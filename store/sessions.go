@@ -18,6 +18,7 @@ type Session struct {
 	Known         postbox.MessageID // the device knows that its messages up to here are stored
 	Present       bool              // it was there before this connection
 	Opened        time.Time         // for this connection, by the database's clock
+	Open          bool              // it has QoS 2 publishes between PUBREC and PUBREL
 	Subscriptions []Subscription
 	Wills         []Will // of the device's earlier connections, due now
 }
@@ -70,13 +71,14 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 		Willed  bool             `db:"willed"`
 		Made    sql.NullTime     `db:"created_at"`
 		Now     time.Time        `db:"now"`
+		Open    bool             `db:"open"`
 	}
 	const find = `
 		SELECT coalesce(d.id, 0) AS id, coalesce(d.cursor, -1) AS cursor, coalesce(d.epoch, '') AS epoch,
 		       coalesce(d.known_id, '00000000-0000-0000-0000-000000000000') AS known_id,
 		       d.created_at, coalesce(d.disconnected_at + d.expires_after * interval '1 second' < now(), false) AS expired,
 		       EXISTS (SELECT FROM postbox.wills w WHERE w.user_id = $1 AND w.client_id = $2 AND w.id <> $3) AS willed,
-		       now() AS now
+		       now() AS now, EXISTS (SELECT FROM postbox.open_publishes o WHERE o.device_id = d.id) AS open
 		  FROM (VALUES (1)) AS always (one)
 		  LEFT JOIN LATERAL (SELECT * FROM postbox.devices WHERE user_id = $1 AND client_id = $2 FOR UPDATE) d ON true`
 	var will postbox.MessageID
@@ -97,7 +99,7 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 	session := Session{Epoch: r.Epoch, Opened: old.Now}
 	switch {
 	case found:
-		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: !again, Opened: old.Now}
+		session = Session{Device: old.ID, Cursor: old.Cursor, Epoch: old.Epoch, Present: !again, Opened: old.Now, Open: old.Open}
 		if session.Known, err = postbox.ParseMessageID(old.Known); err != nil {
 			return Session{}, err
 		}
@@ -132,7 +134,10 @@ func (s *Store) OpenSession(ctx context.Context, r SessionRequest) (Session, err
 			return Session{}, err
 		}
 	}
-	return session, away("open session", tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return Session{}, away("open session", err)
+	}
+	return session, nil
 }
 
 type execer interface {

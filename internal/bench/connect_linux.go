@@ -275,12 +275,35 @@ func (c *crowd) hear(m *member) error {
 		}
 		c.mu.Unlock()
 	}
+	if heard > 0 {
+		return c.settle(m)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if heard == 0 {
-		c.report.Missing++
-	}
+	c.report.Missing++
 	return nil
+}
+
+// settle waits until the server has read what a device has acknowledged: the sockets
+// are reset next, and what was not read then is sent again.
+func (c *crowd) settle(m *member) error {
+	if _, err := m.Write([]byte{typePingreq, 0}); err != nil {
+		return err
+	}
+	for {
+		header, body, err := readPacket(m)
+		switch {
+		case err != nil:
+			return err
+		case header&typeMask == typePingresp:
+			return nil
+		case header&typeMask != typePublish:
+			return unexpected(header, body)
+		}
+		c.mu.Lock()
+		c.report.Repeated++
+		c.mu.Unlock()
+	}
 }
 
 // forget removes what the broker has stored.

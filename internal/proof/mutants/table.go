@@ -13,7 +13,7 @@ var All = []Mutant{
 		{"hooks/resend.go", `last.qos == p.QoS && last.digest == p.Digest && s.mayComeAgain(last)`, `last.qos == p.QoS && s.mayComeAgain(last)`},
 	}},
 	{"open-ids-forgotten", "QoS 2 ids between PUBREC and PUBREL are forgotten when the connection ends", []Edit{
-		{"hooks/resend.go", `if s.loaded || !c.session.Present {`, `if true || s.loaded || !c.session.Present {`},
+		{"hooks/resend.go", `if s.loaded || !c.session.Present`, `if true || s.loaded || !c.session.Present`},
 	}},
 	{"drafts-not-awaited", "a device's new connection does not wait for what its last one published", []Edit{
 		{"hooks/connect.go", `if err := old.drained(ctx); err != nil {`, `if err := error(nil); err != nil {`},
