@@ -24,7 +24,7 @@ const (
 // outage knows since when the database does not answer.
 type outage struct {
 	mu    sync.Mutex // guards the fields below
-	asked time.Time  // when the first question was asked that has no answer; zero: none
+	asked time.Time  // since when there is no answer; zero: there is
 	fails bool       // one was answered with an error
 }
 
@@ -41,9 +41,15 @@ func (o *outage) ask() {
 func (o *outage) hear(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.fails = err != nil; !o.fails {
+	switch first := !o.fails; {
+	case err == nil:
 		o.asked = time.Time{}
+	case first && time.Since(o.asked) < askPatience:
+		// When it was asked the database may have been there: nobody is to be cut
+		// off before the bound. A question that nobody has answered counts whole.
+		o.asked = time.Now()
 	}
+	o.fails = err != nil
 }
 
 // since tells since when there is no answer; zero: there is.
