@@ -72,6 +72,7 @@ func (e *Engine) openDatabase(ctx context.Context) error {
 	}
 	e.indexer = e.store.NewIndexer()
 	e.hub = inbox.NewHub(e.store, e.epoch, e.o.Logger)
+	e.hub.Waiting = e.waiting
 	return e.openLanes(ctx)
 }
 
@@ -95,6 +96,14 @@ func (e *Engine) openLanes(ctx context.Context) error {
 		}))
 	}
 	return nil
+}
+
+// waiting is how many drafts wait to be committed.
+func (e *Engine) waiting() (n int) {
+	for _, l := range e.lanes {
+		n += l.Waiting()
+	}
+	return n
 }
 
 // OpenTokens reads the signing keys of a database, and makes the first.

@@ -23,6 +23,7 @@ type ahead struct {
 	reading bool             // a goroutine reads
 	stale   bool             // what it reads just now is not wanted any more
 	reach   postbox.InboxSeq // what is being read goes up to here
+	pace    pace             // catchUp's own
 	dry     bool             // there was nothing behind the page
 	stood   postbox.InboxSeq // next at the last look for devices that stand still
 	still   bool             // it stood still: nothing is kept in memory for it
@@ -43,9 +44,11 @@ func (s *Subscription) catchUp() {
 		case <-s.hub.ctx.Done():
 			return
 		}
+		began := time.Now()
 		entries, err := s.hub.reader.Entries(s.hub.ctx, s.box.user, after, upTo, limit)
-		<-s.hub.reads
+		took := time.Since(began)
 		if err != nil {
+			<-s.hub.reads
 			s.hub.metrics.readFailures.Inc()
 			s.hub.log.Warn("reading an inbox for a device failed", "error", err, "user_id", s.box.user, "retry_in", pause)
 			if !s.hub.pause(pause) {
@@ -58,6 +61,8 @@ func (s *Subscription) catchUp() {
 		s.hub.metrics.pages.Inc()
 		s.hub.metrics.pageEntries.Add(float64(len(entries)))
 		s.accept(after, upTo, entries)
+		s.rest(took, upTo, len(entries))
+		<-s.hub.reads
 	}
 }
 

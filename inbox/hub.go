@@ -47,6 +47,9 @@ type Hub struct {
 	// Receipts hears what has come to devices; nil: nobody does. It is set before
 	// the first Subscribe.
 	Receipts *Receipts
+	// Waiting tells how many drafts wait to be committed, in all lanes; nil: nobody
+	// tells. It is set before the first Subscribe.
+	Waiting func() int
 
 	mu    sync.RWMutex // guards boxes; taken before a mailbox's lock
 	boxes map[postbox.UserID]*mailbox

@@ -102,6 +102,7 @@ type committer struct {
 	gathering gathering
 
 	// Guarded by the lane's mu.
+	taken    int       // drafts of the group that is being committed
 	asked    time.Time // when what the database has not answered was first asked; zero: nothing is
 	away     bool      // it has failed to answer since then
 	answered time.Time // when it answered last
@@ -276,6 +277,17 @@ func (l *Lane) Answered() (last time.Time) {
 	return last
 }
 
+// Waiting is how many drafts wait to be committed, or are being.
+func (l *Lane) Waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.queue) + len(l.crowded)
+	for i := range l.commits {
+		n += l.commits[i].taken
+	}
+	return n
+}
+
 // Forget drops what is remembered of a user's routes, after something changed
 // who may write to whom.
 func (l *Lane) Forget() { l.routes.clear() }
@@ -355,7 +367,7 @@ func (c *committer) take() (group []*Draft, end bool) {
 		size += d.size()
 		n++
 	}
-	if n == 0 {
+	if c.taken = n; n == 0 {
 		return nil, l.closed && len(*from) == 0
 	}
 	group = (*from)[:n:n]

@@ -17,6 +17,7 @@ type hubMetrics struct {
 	pages        prometheus.Counter
 	pageEntries  prometheus.Counter
 	readFailures prometheus.Counter
+	rests        prometheus.Counter
 	saves        prometheus.Counter
 	saveFailures prometheus.Counter
 }
@@ -38,6 +39,7 @@ func newHubMetrics() hubMetrics {
 		pages:        counter("postbox_inbox_catchup_pages_total", "Pages that were read from the database for devices that are behind."),
 		pageEntries:  counter("postbox_inbox_catchup_entries_total", "Entries in pages that were read for devices that are behind."),
 		readFailures: counter("postbox_inbox_catchup_failures_total", "Pages that could not be read; each is tried again."),
+		rests:        counter("postbox_inbox_catchup_rests_total", "Pauses after a page that was read, for the sake of those who send."),
 		saves:        counter("postbox_inbox_cursors_saved_total", "Cursors that were saved, many at once."),
 		saveFailures: counter("postbox_inbox_cursor_save_failures_total", "Saves of cursors that failed; their cursors are saved with the next."),
 	}
@@ -53,8 +55,8 @@ func newHubMetrics() hubMetrics {
 func (h *Hub) Metrics() []prometheus.Collector {
 	m := &h.metrics
 	return []prometheus.Collector{
-		m.deliveries, m.acks, m.spared, m.gaps, m.pages, m.pageEntries, m.readFailures, m.saves, m.saveFailures,
-		gauge("postbox_inbox_catchup_reads", "Pages that are being read.", func() float64 { return float64(len(h.reads)) }),
+		m.deliveries, m.acks, m.spared, m.gaps, m.pages, m.pageEntries, m.readFailures, m.rests, m.saves, m.saveFailures,
+		gauge("postbox_inbox_catchup_reads", "Pages that are being read, and pauses after one for the sake of those who send.", func() float64 { return float64(len(h.reads)) }),
 		gauge("postbox_inbox_catchup_reads_limit", "Pages that may be read at once; other devices wait for their turn.",
 			func() float64 { return float64(cap(h.reads)) }),
 		gauge("postbox_inbox_held_bytes", "Bytes of entries in memory for devices that do not have them yet.",

@@ -124,6 +124,10 @@ func (c *catchUp) write(ctx context.Context, w int) error {
 	})
 }
 
+// returnHandshakes is how many devices connect at once: a listener holds only so many
+// newcomers, and closes the connections of others, which would come again.
+const returnHandshakes = 64
+
 // comeBack has all devices return at once, and reads until they have all.
 func (c *catchUp) comeBack(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
@@ -133,11 +137,16 @@ func (c *catchUp) comeBack(ctx context.Context) error {
 		return err
 	}
 	c.began = time.Now()
+	shaking := make(chan struct{}, returnHandshakes)
 	group, ctx := errgroup.WithContext(ctx)
 	for _, d := range c.returns {
 		group.Go(func() error {
 			from := time.Now()
+			shaking <- struct{}{}
+			done := sync.OnceFunc(func() { <-shaking })
+			defer done()
 			return c.visit(ctx, d.identity, c.greeting(), func(conn caller, present bool) error {
+				done()
 				err := d.read(c, conn)
 				if errors.Is(err, errLate) {
 					err = nil // what is missing shows in the report

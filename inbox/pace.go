@@ -1,0 +1,65 @@
+package inbox
+
+import (
+	"time"
+
+	"postbox"
+)
+
+// Bounds of how catching up gives way to those who send.
+const (
+	// pressed is how many drafts wait for their commit, or are in it, when senders are
+	// slowed down by what else goes on. A thousand messages a second are three or
+	// four of them at any moment; fifty senders that wait for each acknowledgement
+	// are as many as that.
+	pressed = 16
+	// giveWay is for how long a reader rests, in times of what it took for a page.
+	giveWay = 4
+	maxRest = 250 * time.Millisecond
+)
+
+// growthOver is the time over which the growth of an inbox is averaged: what comes,
+// comes in groups.
+const growthOver = 200 * time.Millisecond
+
+// pace is how a device catches up with an inbox that may grow meanwhile.
+type pace struct {
+	at     time.Time        // of the last page
+	head   postbox.InboxSeq // then
+	growth float64          // entries per second that come in
+	rested time.Duration    // after the last page
+}
+
+// slack is how long may be rested after a page of n entries, so that twice as much is
+// read as comes in. head is the end of the inbox when it was asked for, now when it
+// was there.
+func (p *pace) slack(now time.Time, head postbox.InboxSeq, n int) time.Duration {
+	cycle, grown, rested := now.Sub(p.at), max(0, head-p.head), p.rested
+	first := p.at.IsZero()
+	p.at, p.head, p.rested = now, head, 0
+	switch {
+	case n == 0:
+		return 0
+	case first || cycle <= 0:
+		return maxRest
+	}
+	weight := min(1, cycle.Seconds()/growthOver.Seconds())
+	p.growth += weight * (float64(grown)/cycle.Seconds() - p.growth)
+	allowed := min(float64(n)/(2*p.growth), maxRest.Seconds()) // +Inf where nothing comes
+	return time.Duration(allowed*float64(time.Second)) - (cycle - rested)
+}
+
+// rest leaves a slot for reading unused for a while, after a page of n entries that
+// took so long. Where senders wait, what devices have missed comes in a share of the
+// time, so that most of it is theirs; a device whose inbox grows comes nearer to its
+// end all the same.
+func (s *Subscription) rest(took time.Duration, head postbox.InboxSeq, n int) {
+	p, h := &s.ahead.pace, s.hub
+	rest := min(giveWay*took, p.slack(time.Now(), head, n))
+	if rest <= 0 || h.Waiting == nil || h.Waiting() < pressed {
+		return
+	}
+	h.metrics.rests.Inc()
+	p.rested = rest
+	h.pause(rest)
+}
