@@ -45,8 +45,8 @@ func (p *pace) slack(now time.Time, head postbox.InboxSeq, n int) time.Duration 
 	}
 	weight := min(1, cycle.Seconds()/growthOver.Seconds())
 	p.growth += weight * (float64(grown)/cycle.Seconds() - p.growth)
-	allowed := min(float64(n)/(2*p.growth), maxRest.Seconds()) // +Inf where nothing comes
-	return time.Duration(allowed*float64(time.Second)) - (cycle - rested)
+	slack := float64(n)/(2*p.growth) - (cycle - rested).Seconds() // +Inf where nothing comes
+	return time.Duration(min(slack, maxRest.Seconds()) * float64(time.Second))
 }
 
 // rest leaves a slot for reading unused for a while, after a page of n entries that

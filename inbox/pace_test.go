@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"postbox"
 )
 
 const pageTime = 5 * time.Millisecond
@@ -73,6 +75,33 @@ func TestRestIsBounded(t *testing.T) {
 		v := d.connect(Device{ID: 5, Name: "phone"}, Start{}).resume()
 		rest(3*time.Second + 2*maxRest)
 		v.want(numbers(1, total)...)
+	})
+}
+
+// Many devices that come back at once wait for each other, and give way all the same.
+func TestManyGiveWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const devices, total = 60, 700 // 64, 128, 256 and 252
+		d := newDesk(t)
+		d.db.pages = 2 * pageTime
+		d.hub.Waiting = func() int { return pressed }
+		d.commit(total)
+		began := time.Now()
+		var all []*device
+		for i := range devices {
+			of := Device{ID: postbox.DeviceID(100 + i), Name: "phone"}
+			all = append(all, d.connect(of, Start{}).resume())
+		}
+		for _, v := range all {
+			for v.sub.Cursor() < total && time.Since(began) < time.Minute {
+				rest(10 * time.Millisecond)
+			}
+		}
+		pages := devices * 4 / readers
+		least := time.Duration(pages-4) * (1 + giveWay) * d.db.pages
+		if took := time.Since(began); took < least {
+			t.Errorf("all had caught up after %v, want at least %v", took, least)
+		}
 	})
 }
 
