@@ -26,6 +26,41 @@ func telemetry(open *atomic.Bool) func(*broker.Options) {
 	}
 }
 
+// A message at QoS 2 is given up when its packet id is used for another topic; so the
+// same under that id is a new one, also after the next connection.
+func TestAttachedQoS2GivenUp(t *testing.T) {
+	t.Parallel()
+	open := new(atomic.Bool)
+	open.Store(true)
+	a := attach(t, mochiTCP, telemetry(open))
+	for _, v := range []byte{4, 5} {
+		for qos, answer := range map[byte]byte{1: packets.Puback, 2: packets.Pubrec} {
+			alice := a.user("alice")
+			l := durable(v, alice, "phone")
+			c := a.enter(t, l)
+			p := publication{id: 7, qos: 2, topic: "inbox/" + alice, body: "tick"}
+			c.publish(p)
+			c.Expect(packets.Pubrec)
+			c.Leave()
+			c = a.enter(t, l)
+			c.publish(publication{id: 7, qos: qos, topic: "telemetry/kitchen", body: "21"})
+			c.Expect(answer)
+			if qos == 2 {
+				c.release(7)
+			}
+			c.Quiet()
+			c.Leave()
+			c = a.enter(t, l)
+			c.publish(p)
+			c.Expect(packets.Pubrec)
+			if n := a.sent(alice); n != 2 {
+				t.Errorf("version %d, QoS %d: %d messages are stored, want 2", v, qos, n)
+			}
+			c.Leave()
+		}
+	}
+}
+
 // Topics of the server's owner go on working, by Mochi: publishes of every QoS,
 // subscriptions at QoS 0, retained messages, wills, sessions; beside the inbox, on
 // the same connections.

@@ -28,11 +28,20 @@ func (c *client) passes(pk packets.Packet) bool {
 	if strings.ContainsAny(pk.TopicName, "+#") || !c.mayUse(pk.TopicName, true) {
 		return false
 	}
-	if pk.FixedHeader.Qos > 0 {
-		c.sent.mu.Lock()
-		defer c.sent.mu.Unlock()
-		c.sent.keep(&sentRecord{packetID: pk.PacketID, refused: true}, c.hook.o.Limits.Inflight)
+	if pk.FixedHeader.Qos == 0 {
+		return true
 	}
+	if !c.loadOpen() {
+		c.sent.ended = true // the device sends again
+		return false
+	}
+	if c.sent.close(pk.PacketID) {
+		// A message was given up. At QoS 0 it is not answered: Mochi does that.
+		c.submitRelease(pk.PacketID, 0)
+	}
+	c.sent.mu.Lock()
+	defer c.sent.mu.Unlock()
+	c.sent.keep(&sentRecord{packetID: pk.PacketID, refused: true}, c.hook.o.Limits.Inflight)
 	return true
 }
 

@@ -82,8 +82,13 @@ func (c *client) release(packetID uint16) {
 	if !c.sent.close(packetID) && !c.afford(costPacket) {
 		return
 	}
+	c.submitRelease(packetID, 2)
+}
+
+// submitRelease queues the end of an open id, which a PUBCOMP follows at QoS 2.
+func (c *client) submitRelease(packetID uint16, qos byte) {
 	d := &inbox.Draft{Action: inbox.Release, Origin: c, User: c.who.ID, Device: c.session.Device}
-	d.Publish.PacketID, d.Publish.QoS = packetID, 2
+	d.Publish.PacketID, d.Publish.QoS = packetID, qos
 	c.submit(d, nil)
 }
 
