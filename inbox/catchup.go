@@ -39,30 +39,34 @@ func (s *Subscription) catchUp() {
 		if !more {
 			return
 		}
-		select {
-		case s.hub.reads <- struct{}{}:
-		case <-s.hub.ctx.Done():
+		far := upTo-after > nearly
+		if far && !s.hub.enter(s.hub.rests) || !s.hub.enter(s.hub.reads) {
 			return
 		}
 		began := time.Now()
 		entries, err := s.hub.reader.Entries(s.hub.ctx, s.box.user, after, upTo, limit)
 		took := time.Since(began)
+		<-s.hub.reads
+		if err == nil {
+			pause = 20 * time.Millisecond
+			s.hub.metrics.pages.Inc()
+			s.hub.metrics.pageEntries.Add(float64(len(entries)))
+			s.accept(after, upTo, entries)
+		}
+		if far {
+			if err == nil {
+				s.rest(took, upTo, len(entries))
+			}
+			<-s.hub.rests
+		}
 		if err != nil {
-			<-s.hub.reads
 			s.hub.metrics.readFailures.Inc()
 			s.hub.log.Warn("reading an inbox for a device failed", "error", err, "user_id", s.box.user, "retry_in", pause)
 			if !s.hub.pause(pause) {
 				return
 			}
 			pause = min(2*pause, time.Second)
-			continue
 		}
-		pause = 20 * time.Millisecond
-		s.hub.metrics.pages.Inc()
-		s.hub.metrics.pageEntries.Add(float64(len(entries)))
-		s.accept(after, upTo, entries)
-		s.rest(took, upTo, len(entries))
-		<-s.hub.reads
 	}
 }
 

@@ -39,6 +39,7 @@ type Hub struct {
 	log     *slog.Logger
 	saver   saver
 	reads   chan struct{} // a slot for each page being read
+	rests   chan struct{} // and for each device that reads much, or rests after a page
 	held    atomic.Int64  // bytes of entries in tails and pages
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -59,7 +60,7 @@ type Hub struct {
 func NewHub(r Reader, epoch postbox.Epoch, log *slog.Logger) *Hub {
 	h := &Hub{
 		reader: r, epoch: epoch, log: log,
-		reads: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox), metrics: newHubMetrics(),
+		reads: make(chan struct{}, readers), rests: make(chan struct{}, readers), boxes: make(map[postbox.UserID]*mailbox), metrics: newHubMetrics(),
 	}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.saver.reader = r
@@ -271,6 +272,16 @@ func (h *Hub) Look(users ...postbox.UserID) {
 
 // FlushCursors saves all progress now.
 func (h *Hub) FlushCursors(ctx context.Context) error { return h.saver.save(ctx) }
+
+// enter waits for a slot, and reports false when the hub has shut down.
+func (h *Hub) enter(slots chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	case <-h.ctx.Done():
+		return false
+	}
+}
 
 // pause waits, and reports false when the hub has shut down.
 func (h *Hub) pause(d time.Duration) bool {

@@ -104,9 +104,7 @@ func (b *mailbox) check() {
 // mailboxes at once, and until then what comes is delivered. It reports whether it
 // has.
 func (b *mailbox) reload() bool {
-	select {
-	case b.hub.reads <- struct{}{}:
-	case <-b.hub.ctx.Done():
+	if !b.hub.enter(b.hub.reads) {
 		return false
 	}
 	defer func() { <-b.hub.reads }()

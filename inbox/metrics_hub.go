@@ -56,7 +56,7 @@ func (h *Hub) Metrics() []prometheus.Collector {
 	m := &h.metrics
 	return []prometheus.Collector{
 		m.deliveries, m.acks, m.spared, m.gaps, m.pages, m.pageEntries, m.readFailures, m.rests, m.saves, m.saveFailures,
-		gauge("postbox_inbox_catchup_reads", "Pages that are being read, and pauses after one for the sake of those who send.", func() float64 { return float64(len(h.reads)) }),
+		gauge("postbox_inbox_catchup_reads", "Pages that are being read.", func() float64 { return float64(len(h.reads)) }),
 		gauge("postbox_inbox_catchup_reads_limit", "Pages that may be read at once; other devices wait for their turn.",
 			func() float64 { return float64(cap(h.reads)) }),
 		gauge("postbox_inbox_held_bytes", "Bytes of entries in memory for devices that do not have them yet.",

@@ -16,6 +16,9 @@ const (
 	// giveWay is for how long a reader rests, in times of what it took for a page.
 	giveWay = 4
 	maxRest = 250 * time.Millisecond
+	// nearly is how far behind a device may be to which that does not apply: it reads
+	// one page, and does not wait for those who rest.
+	nearly = firstPage
 )
 
 // growthOver is the time over which the growth of an inbox is averaged: what comes,
@@ -49,10 +52,10 @@ func (p *pace) slack(now time.Time, head postbox.InboxSeq, n int) time.Duration 
 	return time.Duration(min(slack, maxRest.Seconds()) * float64(time.Second))
 }
 
-// rest leaves a slot for reading unused for a while, after a page of n entries that
-// took so long. Where senders wait, what devices have missed comes in a share of the
-// time, so that most of it is theirs; a device whose inbox grows comes nearer to its
-// end all the same.
+// rest leaves a slot of those who read much unused for a while, after a page of n
+// entries that took so long. Where senders wait, what devices have missed comes in a
+// share of the time, so that most of it is theirs; a device whose inbox grows comes
+// nearer to its end all the same.
 func (s *Subscription) rest(took time.Duration, head postbox.InboxSeq, n int) {
 	p, h := &s.ahead.pace, s.hub
 	rest := min(giveWay*took, p.slack(time.Now(), head, n))

@@ -81,7 +81,7 @@ func TestRestIsBounded(t *testing.T) {
 // Many devices that come back at once wait for each other, and give way all the same.
 func TestManyGiveWay(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		const devices, total = 60, 700 // 64, 128, 256 and 252
+		const devices, total = 40, 700 // 64, 128, 256 and 252
 		d := newDesk(t)
 		d.db.pages = 2 * pageTime
 		d.hub.Waiting = func() int { return pressed }
@@ -102,6 +102,24 @@ func TestManyGiveWay(t *testing.T) {
 		if took := time.Since(began); took < least {
 			t.Errorf("all had caught up after %v, want at least %v", took, least)
 		}
+	})
+}
+
+// A device that has missed little has it at once, however many others rest.
+func TestNearlyDoesNotGiveWay(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const total = 2000
+		d := newDesk(t)
+		d.db.pages = 2 * pageTime
+		d.hub.Waiting = func() int { return 1000 }
+		d.commit(total)
+		for i := range 30 {
+			d.connect(Device{ID: postbox.DeviceID(100 + i), Name: "far"}, Start{}).resume()
+		}
+		rest(100 * time.Millisecond)
+		v := d.connect(Device{ID: 5, Name: "phone"}, Start{After: total - nearly}).resume()
+		rest(10 * d.db.pages)
+		v.want(numbers(total-nearly+1, total)...)
 	})
 }
 

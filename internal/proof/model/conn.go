@@ -185,6 +185,7 @@ func (c *conn) leave(r *rand.Rand) {
 	pk := packet(packets.Disconnect, 0)
 	if d.version == 5 && d.session.life > 0 && r.IntN(5) == 0 {
 		d.session.life = []time.Duration{0, 2 * time.Second, longLife}[r.IntN(3)]
+		d.session.least = min(d.session.least, d.session.life)
 		pk.Properties.SessionExpiryInterval = uint32(d.session.life / time.Second)
 		pk.Properties.SessionExpiryIntervalFlag = true
 	}

@@ -111,12 +111,15 @@ func (d *device) judgeSession(c *conn, l login, heard bool) {
 	w, s := d.w, &d.session
 	quiet := s.lived == w.life && s.troubled == w.troubles && !w.shaken()
 	wrong := ""
+	if quiet {
+		s.least = s.life
+	}
 	switch {
 	case l.clean && c.present:
 		wrong = "a clean start resumed a session"
 	case s.exists == no && c.present && !heard:
 		wrong = "there was no session, and it is present"
-	case s.exists == yes && !l.clean && !c.present && s.life >= longLife && (l.life >= longLife || !heard):
+	case s.exists == yes && !l.clean && !c.present && s.least >= longLife && (l.life >= longLife || !heard):
 		wrong = "the session is lost"
 	case s.exists == yes && !l.clean && c.present && s.life == 0 && quiet && !heard:
 		wrong = "the session ended with its connection, and it is present"
@@ -129,7 +132,7 @@ func (d *device) judgeSession(c *conn, l login, heard bool) {
 		s.fresh, s.sub, s.subKnown = yes, nil, true
 		d.pos.replace(0, time.Time{})
 	}
-	if c.present && heard && s.life < longLife {
+	if c.present && heard && s.least < longLife {
 		// It may be another session than the last one, made by an earlier try.
 		s.number++
 		s.subKnown = false
@@ -138,7 +141,7 @@ func (d *device) judgeSession(c *conn, l login, heard bool) {
 		}
 		d.pos.widen(0, time.Now())
 	}
-	s.exists, s.life, s.lived, s.troubled = no, l.life, c.life, c.troubles
+	s.exists, s.life, s.least, s.lived, s.troubled = no, l.life, l.life, c.life, c.troubles
 	if c.present || l.life > 0 {
 		s.exists, c.session = yes, s.number
 	}

@@ -30,6 +30,7 @@ var seeds = map[uint64]string{
 	2744777248: "a key was compared with what was refused under it in the same group, not with what is stored",
 	3196961925: "a QoS 2 publish that was refused for its key was known after a restart as the message that has the key",
 	433683441:  "a publish was dropped with its connection while the database was away, a later one of the connection was stored",
+	3659893085: "a session whose device left with a longer life ended by its shorter one: the kill came before the DISCONNECT was read, which the model did not allow for",
 	1387396238: "a session made by a CONNECT whose first try had no known outcome was called present",
 }
 

@@ -17,9 +17,10 @@ type session struct {
 	exists   truth
 	number   int // grows with each new session
 	life     time.Duration
-	sub      *options // nil: not subscribed
-	subKnown bool     // false: sub may be out of date
-	fresh    truth    // it has never subscribed, so it starts at the end
+	least    time.Duration // the shortest that the server may know: a DISCONNECT with another life may not be heard
+	sub      *options      // nil: not subscribed
+	subKnown bool          // false: sub may be out of date
+	fresh    truth         // it has never subscribed, so it starts at the end
 	// life and troubles of the world when the last connection began.
 	lived, troubled int
 }
