@@ -14,7 +14,7 @@ const (
 	// are as many as that.
 	pressed = 16
 	// giveWay is for how long a reader rests, in times of what it took for a page.
-	giveWay = 4
+	giveWay = 5
 	maxRest = 250 * time.Millisecond
 	// nearly is how far behind a device may be to which that does not apply: it reads
 	// one page, and does not wait for those who rest.
