@@ -100,13 +100,15 @@ func (p *peer) silent() {
 	}
 }
 
-// publishAll publishes bodies "0", "1" … at QoS 1, and waits for each PUBACK.
+// publishAll publishes bodies "0", "1" … at QoS 1, and waits for each PUBACK, and
+// until the last is handed on: that Mochi does after it has acknowledged it.
 func (p *peer) publishAll(topic string, n int) {
 	p.T.Helper()
 	for i := range n {
 		p.Send(publishPacket(uint16(i+1), 1, topic, strconv.Itoa(i)))
 		p.Expect(packets.Puback)
 	}
+	p.Quiet()
 }
 
 // postboxServer is an assembled server on a database of its own.
