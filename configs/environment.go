@@ -33,9 +33,6 @@ func (l *loader) environment(lines []string) {
 			l.fault("environment", "unknown variable %q (did you mean %q?)", name, nearest(name, names))
 			continue
 		}
-		l.origin[key] = name
-		if err := l.settings[key].value.set(text); err != nil {
-			l.fault(name, "%w", err)
-		}
+		l.set(name, key, text)
 	}
 }

@@ -227,6 +227,13 @@ func TestEnvironmentAndFlagErrors(t *testing.T) {
 			env:  []string{"POSTBOX_LIMITS_PACKET_SIZE=4KiB"},
 			want: "POSTBOX_LIMITS_PACKET_SIZE: limits.packet_size: 4KiB is too small: limits.body_size 64KiB with limits.ref_size 4KiB, topic and properties need 70KiB\nPOSTBOX_LIMITS_PACKET_SIZE: limits.connect_size: 32KiB is more than limits.packet_size, 4KiB",
 		},
+		"bytes that are no text": {
+			env:   []string{"POSTBOX_LISTEN_MQTT=127.0.0\xbb.1:0", "POSTBOX_DATABASE_URL=postgres://u:secret\xff@h/d"},
+			flags: map[string]string{"log.level": "info\xfe"},
+			want: "POSTBOX_LISTEN_MQTT: the value is not UTF-8: write it as text in UTF-8\n" +
+				"POSTBOX_DATABASE_URL: the value is not UTF-8: write it as text in UTF-8\n" +
+				"flag log.level: the value is not UTF-8: write it as text in UTF-8",
+		},
 		"unknown flag": {
 			flags: map[string]string{"listen.mqttt": "x"},
 			want:  `flag listen.mqttt: unknown key "listen.mqttt" (did you mean "listen.mqtt"?)`,

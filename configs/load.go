@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"unicode/utf8"
 )
 
 // Sources are the places that settings come from, the weakest first.
@@ -73,14 +74,23 @@ func (l *loader) clash(c clash) {
 func (l *loader) flags(flags map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(flags)) {
 		place := "flag " + key
-		s, known := l.settings[key]
-		if !known {
+		if _, known := l.settings[key]; !known {
 			l.fault(place, "unknown key %q (did you mean %q?)", key, nearest(key, l.keys))
 			continue
 		}
-		l.origin[key] = place
-		if err := s.value.set(flags[key]); err != nil {
-			l.fault(place, "%w", err)
-		}
+		l.set(place, key, flags[key])
+	}
+}
+
+// set takes a value from the environment or a flag, which unlike a file may hold
+// any bytes.
+func (l *loader) set(place, key, text string) {
+	l.origin[key] = place
+	if !utf8.ValidString(text) {
+		l.fault(place, "the value is not UTF-8: write it as text in UTF-8")
+		return
+	}
+	if err := l.settings[key].value.set(text); err != nil {
+		l.fault(place, "%w", err)
 	}
 }
