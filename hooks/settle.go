@@ -24,10 +24,10 @@ func (c *client) settle(d *inbox.Draft, refusal *postbox.Error) {
 		c.hook.metrics.refuse(d.Refusal.Code)
 	}
 	switch {
-	case d.Action == inbox.Release && p.QoS == 0:
-		return
 	case d.Action == inbox.Release:
-		c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
+		if p.QoS > 0 { // it was asked for
+			c.acks = appendAck(c.acks, typePubcomp, p.PacketID, c.v5, 0, nil)
+		}
 		return
 	case p.QoS == 0:
 		if refusal != nil {

@@ -52,11 +52,11 @@ func (s *Subscription) catchUp() {
 			s.hub.metrics.pages.Inc()
 			s.hub.metrics.pageEntries.Add(float64(len(entries)))
 			s.accept(after, upTo, entries)
-		}
-		if far {
-			if err == nil {
+			if far {
 				s.rest(took, upTo, len(entries))
 			}
+		}
+		if far {
 			<-s.hub.rests
 		}
 		if err != nil {

@@ -13,17 +13,17 @@ const (
 	// four of them at any moment; fifty senders that wait for each acknowledgement
 	// are as many as that.
 	pressed = 16
-	// giveWay is for how long a reader rests, in times of what it took for a page.
+	// giveWay is for how long a reader rests, in times of what it took for a page, and
+	// maxRest the most: a page that took long waited for something else.
 	giveWay = 5
 	maxRest = 250 * time.Millisecond
 	// nearly is how far behind a device may be to which that does not apply: it reads
 	// one page, and does not wait for those who rest.
 	nearly = firstPage
+	// growthOver is the time over which the growth of an inbox is averaged: what comes,
+	// comes in groups.
+	growthOver = 200 * time.Millisecond
 )
-
-// growthOver is the time over which the growth of an inbox is averaged: what comes,
-// comes in groups.
-const growthOver = 200 * time.Millisecond
 
 // pace is how a device catches up with an inbox that may grow meanwhile.
 type pace struct {

@@ -17,7 +17,7 @@ type benchCatchUpCmd struct {
 	EmbeddedDir string        `type:"path" help:"Data directory of a running server with the embedded database: gives its address and database."`
 	ServerPID   int           `name:"server-pid" help:"Process of the server, for CPU."`
 	Messages    int           `short:"m" default:"100000" help:"Messages that one device has missed."`
-	Devices     int           `short:"d" default:"50" help:"Devices, of as many users, that return at once beside live senders; 0: none."`
+	Devices     int           `short:"d" default:"50" help:"Devices, of as many users, that return at once, 64 handshakes at a time, beside live senders; 0: none."`
 	Backlog     int           `default:"2000" help:"Messages that each of those has missed."`
 	Writers     int           `default:"8" help:"Users who write what is missed."`
 	Window      int           `short:"w" default:"64" help:"Deliveries that a device takes unacknowledged (Receive Maximum)."`
