@@ -174,10 +174,13 @@ func TestCredentialsAreAskedForEachConnection(t *testing.T) {
 	n := 0
 	o := options(f.url)
 	o.Password = ""
-	o.Credentials = func(_ context.Context, refused string) (string, error) {
-		refusals = append(refusals, refused)
-		n++
-		return fmt.Sprint("token ", n), nil
+	o.Credentials = func(_ context.Context, refused string) (token string, _ error) {
+		f.do(func() { // what a cut brings about is not ordered after what the test read before it
+			refusals = append(refusals, refused)
+			n++
+			token = fmt.Sprint("token ", n)
+		})
+		return token, nil
 	}
 	c := dial(t, o)
 	f.do(func() { good = "token 4" })
@@ -185,7 +188,7 @@ func TestCredentialsAreAskedForEachConnection(t *testing.T) {
 	if _, err := c.Send(bounded(t), "bob", []byte("hello")); err != nil {
 		t.Error(err)
 	}
-	f.do(func() { // orders what connect has written before what is read here
+	f.do(func() {
 		if want := []string{"", "token 1", "", "token 3"}; !slices.Equal(refusals, want) {
 			t.Errorf("told of %q, want %q", refusals, want)
 		}
