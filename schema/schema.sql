@@ -5,6 +5,8 @@
 
 CREATE SEQUENCE postbox.control_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
 
+CREATE SEQUENCE postbox.deletions AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
+
 CREATE SEQUENCE postbox.devices_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
 
 CREATE SEQUENCE postbox.invites_id_seq AS bigint START 1 INCREMENT 1 MINVALUE 1 MAXVALUE 9223372036854775807;
@@ -216,6 +218,7 @@ CREATE TABLE postbox.logs (
     floor bigint NOT NULL DEFAULT 0
 );
 ALTER TABLE postbox.logs ADD CONSTRAINT logs_pkey PRIMARY KEY (id);
+CREATE TRIGGER count_deletion AFTER DELETE OR UPDATE OF floor ON postbox.logs FOR EACH STATEMENT EXECUTE FUNCTION postbox.count_deletion();
 COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its lock. The last number is in the view heads.';
 COMMENT ON COLUMN postbox.logs.id IS 'users.id of an inbox, conversations.id of a conversation; both from log_id.';
 COMMENT ON COLUMN postbox.logs.floor IS 'Highest number of an entry that was deleted: it is not given again.';
@@ -444,7 +447,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     p_incarnation bigint,
 --     p_now timestamp with time zone,
 --     p_logs bigint[],
---     p_conversation boolean[],
+--     p_conversations integer,
 --     m_log integer[],
 --     m_rank integer[],
 --     m_slog integer[],
@@ -476,15 +479,18 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     w_message integer[],
 --     r_log integer[],
 --     r_version bigint[],
---     p_lock boolean[],
+--     p_locks bigint[],
 --     p_heads bigint[],
 --     p_stamps bigint[],
+--     p_deletions bigint,
+--     p_counts integer[],
+--     OUT deletions bigint,
 --     OUT heads bigint[],
 --     OUT stamps bigint[],
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 313b0886b21adc87d5d692c6da54d944
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 81f434f2c105d7ea80c0a278b08f7c09
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (
@@ -514,6 +520,11 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT r_numbers bigint[]
 -- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body f3d30c9a333822817cbf63157b71194f
 -- Stores one edit, retraction or read marker of a lane; called by the writer only.
+
+-- FUNCTION postbox.count_deletion (
+--     
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body 4671c29967e0231d76fbfb8fcf54b4b0
+-- Trigger of logs: raises postbox.deletions.
 
 -- FUNCTION postbox.keep_numbers (
 --     

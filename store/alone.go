@@ -9,10 +9,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// isBehind reports whether a batch was refused because it took numbers that there are.
+// somethingDeleted is the SQLSTATE of postbox.append for a batch that may have taken
+// numbers that there were.
+const somethingDeleted = "PB003"
+
+// isBehind reports whether a batch was refused because it took numbers that there are
+// or were.
 func isBehind(err error) bool {
 	var pe *pq.Error
-	return errors.As(err, &pe) && pe.Code == "23505" && (pe.Constraint == "inbox_pkey" || pe.Constraint == "messages_pkey")
+	return errors.As(err, &pe) && (pe.Code == somethingDeleted ||
+		pe.Code == "23505" && (pe.Constraint == "inbox_pkey" || pe.Constraint == "messages_pkey"))
 }
 
 // aloneLock is the advisory lock that postbox.append shares. Who has it alone meets
@@ -31,7 +37,7 @@ func keepAppendsAway(ctx context.Context, tx *sqlx.Tx) error {
 // apart calls f while no batch of this server has the logs, and once more, with all
 // appends kept away, when it has met one all the same.
 func (l *Lane) apart(ctx context.Context, logs []int64, f func(alone bool) error) (err error) {
-	_, _, held := l.heads.hold(ctx, logs)
+	_, held := l.heads.hold(ctx, logs)
 	if err = f(false); isBehind(err) {
 		l.metrics.behind.Inc()
 		err = f(true)

@@ -12,18 +12,10 @@ import (
 	"postbox"
 )
 
-// appendStatement leaves a row for the indexer beside what it stores: from which
-// seq of each conversation on there is how much to find.
 const appendStatement = `
-	WITH done AS MATERIALIZED (
-		SELECT heads, stamps, taken, gone, stale FROM postbox.append(
-		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-		$17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $40, $41, $42)),
-	queued AS (
-		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts)
-		SELECT clock_timestamp(), $37, (SELECT array_agg(d.heads[u.place] ORDER BY u.ord) FROM unnest($38::integer[]) WITH ORDINALITY AS u (place, ord)), $39
-		  FROM done d WHERE d.heads IS NOT NULL)
-	SELECT heads, stamps, taken, gone, stale FROM done`
+	SELECT coalesce(deletions, 0), heads, stamps, taken, gone, stale FROM postbox.append(
+		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+		$22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
@@ -82,7 +74,7 @@ func (l *Lane) failed(b *postbox.Batch, err error) error {
 			return l.fenced
 		case "PB002":
 			return errLogGone
-		case "40P01", "40001", "55P03":
+		case "40P01", "40001", "55P03", somethingDeleted:
 			return &unavailable{"append", err} // rolled back, and worth another try
 		case "23505":
 			switch pe.Constraint {
@@ -128,15 +120,15 @@ func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, be
 		return obstacles{}, err
 	}
 	var held bool
-	if c.heads, c.stamps, held = l.heads.hold(ctx, c.logs); behind || !held {
+	if c.known, held = l.heads.hold(ctx, c.logs); behind || !held {
 		c.lookAndLock()
 	}
-	heads, stamps, not, err := l.call(ctx, b, c)
+	learnt, not, err := l.call(ctx, b, c)
 	stored := err == nil && !not.any()
 	if stored {
-		c.number(heads, stamps)
-		for i := range heads {
-			heads[i] += int64(c.counts[i])
+		c.number(learnt.numbers, learnt.stamps)
+		for i, n := range c.counts {
+			learnt.numbers[i] += int64(n)
 		}
 	}
 	switch {
@@ -144,26 +136,31 @@ func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, be
 	case err != nil:
 		l.heads.forget(c.logs) // behind, or nobody knows
 	case stored:
-		l.heads.learn(c.logs, heads, stamps)
+		l.heads.learn(c.logs, learnt)
 	default:
 		l.heads.release(c.logs)
 	}
 	return not, err
 }
 
-func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (heads, stamps pq.Int64Array, not obstacles, err error) {
+// call makes the call, and tells what is known of the logs by it: their numbers before
+// it, unless there are obstacles.
+func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (learnt holding, not obstacles, err error) {
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
-		c.logs, c.places, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
+		c.logs, c.conversations, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
 		c.ids, c.expires, c.packets, c.qos, c.keys, c.devices, c.types, c.refs,
 		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
 		c.entryLog, c.entryRank, c.entryMessage,
 		open.devices, open.packets, open.messages, open.digests,
 		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
-		c.conversations, c.conversationLogs, c.conversationCounts, c.locks, c.heads, c.stamps,
-	).Scan(&heads, &stamps, &not.taken, &not.gone, &not.stale)
-	return heads, stamps, not, err
+		c.locks, c.known.numbers, c.known.stamps[:c.conversations], c.known.deletions, c.counts[:c.conversations],
+	).Scan(&learnt.deletions, &learnt.numbers, &learnt.stamps, &not.taken, &not.gone, &not.stale)
+	if learnt.numbers == nil {
+		learnt.numbers = c.known.numbers
+	}
+	return learnt, not, err
 }
 
 // prepare connects, if need be, and prepares the statement.

@@ -13,14 +13,16 @@ import (
 // column, indexes 1-based.
 type columns struct {
 	publishes []*postbox.Publish
-	logs      pq.Int64Array // distinct, ascending
-	counts    []int32       // handed out of each
-	places    pq.BoolArray  // which of the logs are conversations
+	// logs are distinct: the conversations, of which there are so many, and then the
+	// inboxes, each in ascending order. counts are how many numbers are taken in each.
+	logs          pq.Int64Array
+	conversations int
+	counts        pq.Int32Array
 
 	// locks are those of the logs that are to be locked: not the inboxes of a room's
-	// members. heads and stamps are of the logs, as far as they are known.
-	locks         pq.BoolArray
-	heads, stamps pq.Int64Array
+	// members. known is what is known of the logs.
+	locks pq.Int64Array
+	known holding
 
 	log, rank, ownLog, ownRank        pq.Int32Array
 	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
@@ -29,15 +31,11 @@ type columns struct {
 	packets, qos, offsets, lengths    pq.Int32Array
 	entryLog, entryRank, entryMessage pq.Int32Array
 	wills                             pq.Int32Array // places of the messages that were wills
-	// The conversations of the batch, their places in logs, and how many
-	// messages each of them gets.
-	conversations                        pq.Int64Array
-	conversationLogs, conversationCounts pq.Int32Array
-	digests, bodies                      []byte
-	roomLog                              pq.Int32Array // rooms
-	roomVersion                          pq.Int64Array // the versions that their recipients are of
-	keyed                                bool
-	index                                map[int64]int32 // log to its place in logs
+	digests, bodies                   []byte
+	roomLog                           pq.Int32Array // rooms
+	roomVersion                       pq.Int64Array // the versions that their recipients are of
+	keyed                             bool
+	index                             map[int64]int32 // log to its place in logs
 }
 
 func columnsOf(publishes []*postbox.Publish) *columns {
@@ -70,61 +68,43 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	for i, p := range publishes {
 		c.add(int32(i+1), p)
 	}
-	c.collectConversations()
 	return c
 }
 
 func (c *columns) collectLogs() {
-	seen := func(id int64) {
+	c.logs, c.locks = pq.Int64Array{}, pq.Int64Array{}
+	locked := make(map[int64]bool, 3*len(c.publishes))
+	seen := func(id int64, lock bool) {
 		if _, ok := c.index[id]; !ok {
 			c.index[id] = 0
 			c.logs = append(c.logs, id)
 		}
-	}
-	c.logs = pq.Int64Array{}
-	for _, p := range c.publishes {
-		seen(int64(p.Message.Conversation))
-		seen(int64(p.Message.Sender))
-		for _, r := range p.Recipients {
-			seen(int64(r))
+		if lock && !locked[id] {
+			locked[id] = true
+			c.locks = append(c.locks, id)
 		}
 	}
-	slices.Sort(c.logs)
+	for _, p := range c.publishes {
+		seen(int64(p.Message.Conversation), true)
+	}
+	c.conversations = len(c.logs)
+	for _, p := range c.publishes {
+		seen(int64(p.Message.Sender), true)
+		for _, r := range p.Recipients {
+			seen(int64(r), p.Message.Room == "")
+		}
+	}
+	slices.Sort(c.logs[:c.conversations])
+	slices.Sort(c.logs[c.conversations:])
 	for i, id := range c.logs {
 		c.index[id] = int32(i + 1)
 	}
-	c.counts, c.places, c.locks = make([]int32, len(c.logs)), make(pq.BoolArray, len(c.logs)), make(pq.BoolArray, len(c.logs))
-	lock := func(id int64) { c.locks[c.index[id]-1] = true }
-	for _, p := range c.publishes {
-		c.places[c.index[int64(p.Message.Conversation)]-1] = true
-		lock(int64(p.Message.Conversation))
-		lock(int64(p.Message.Sender))
-		if p.Message.Room == "" {
-			for _, r := range p.Recipients {
-				lock(int64(r))
-			}
-		}
-	}
+	c.counts = make(pq.Int32Array, len(c.logs))
 }
 
 // lookAndLock has all logs locked, and their last numbers looked for.
 func (c *columns) lookAndLock() {
-	for i := range c.locks {
-		c.locks[i], c.heads[i], c.stamps[i] = true, -1, 0
-	}
-}
-
-// collectConversations finds those of the logs that are conversations: of them
-// each rank has a message.
-func (c *columns) collectConversations() {
-	c.conversations, c.conversationLogs, c.conversationCounts = pq.Int64Array{}, pq.Int32Array{}, pq.Int32Array{}
-	for i, p := range c.publishes {
-		if place := c.log[i]; c.rank[i] == 1 {
-			c.conversations = append(c.conversations, int64(p.Message.Conversation))
-			c.conversationLogs = append(c.conversationLogs, place)
-			c.conversationCounts = append(c.conversationCounts, c.counts[place-1])
-		}
-	}
+	c.locks, c.known = c.logs, unknown(len(c.logs))
 }
 
 // take gives out the next rank in a log, and the log's place.
@@ -200,7 +180,7 @@ func (c *columns) entry(log, rank, message int32) {
 }
 
 // number fills in what the database gave: the heads before the batch, and the
-// time of each log in milliseconds.
+// times of its conversations in milliseconds.
 func (c *columns) number(heads, stamps []int64) {
 	entry := 0
 	next := func() postbox.InboxSeq {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // lets one batch at a time have a log. It may be behind: an import, an erasure, some
 // changes and what another server stores are not told here, or late. Then the batch
 // takes a number that there is, PostgreSQL refuses it as a whole, and it looks after
-// all. It is never ahead, which would leave a hole: only what was committed is
+// all. Of numbers that were deleted PostgreSQL knows no more than that there are some:
+// what was learnt before that does not count. It is never ahead, which would leave a hole: only what was committed is
 // remembered, and nothing when a connection was lost and there may be another
 // database behind the next one.
 //
@@ -22,6 +24,10 @@ type heads struct {
 	mu    sync.Mutex // guards all below
 	freed sync.Cond
 	of    map[int64]*head
+
+	// deletions is the newest value of postbox.deletions that a batch was told;
+	// zero: none, it begins with 1.
+	deletions int64
 }
 
 type head struct {
@@ -29,6 +35,8 @@ type head struct {
 	void   bool  // what the batch learns is of another database
 	number int64 // -1: not known
 	stamp  int64 // of the last message of a conversation, in milliseconds since 1970
+	// deletions is the value that postbox.deletions had when number was learnt.
+	deletions int64
 }
 
 func newHeads() *heads {
@@ -42,11 +50,18 @@ func newHeads() *heads {
 // slower.
 const holdPatience = 2 * time.Second
 
-// hold waits for logs, given in ascending order, until the batch has all of them, and
-// tells their last numbers, -1 where it is not known, and stamps. It is false when that
+// holding is what is known of logs that a batch has: their last numbers, -1 where
+// it is not known, and stamps, at a value of postbox.deletions.
+type holding struct {
+	numbers, stamps pq.Int64Array
+	deletions       int64
+}
+
+// hold waits for logs, conversations before inboxes and each in ascending order,
+// until the batch has all of them, and tells what is known. It is false when that
 // takes too long or ctx has ended: then nothing is held, or known.
-func (h *heads) hold(ctx context.Context, logs []int64) (numbers, stamps pq.Int64Array, held bool) {
-	numbers, stamps = make(pq.Int64Array, len(logs)), make(pq.Int64Array, len(logs))
+func (h *heads) hold(ctx context.Context, logs []int64) (known holding, held bool) {
+	known.numbers, known.stamps = make(pq.Int64Array, len(logs)), make(pq.Int64Array, len(logs))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.of)+len(logs) > maxRemembered {
@@ -55,10 +70,7 @@ func (h *heads) hold(ctx context.Context, logs []int64) (numbers, stamps pq.Int6
 	for i, log := range logs {
 		if !h.await(ctx, log) {
 			h.free(logs[:i])
-			for i := range logs {
-				numbers[i], stamps[i] = -1, 0
-			}
-			return numbers, stamps, false
+			return unknown(len(logs)), false
 		}
 		one := h.of[log]
 		if one == nil {
@@ -66,9 +78,20 @@ func (h *heads) hold(ctx context.Context, logs []int64) (numbers, stamps pq.Int6
 			h.of[log] = one
 		}
 		one.held = true
-		numbers[i], stamps[i] = one.number, one.stamp
+		known.numbers[i], known.stamps[i] = one.number, one.stamp
 	}
-	return numbers, stamps, true
+	known.deletions = h.deletions
+	for i, log := range logs { // another batch may have told of a deletion meanwhile
+		if h.of[log].deletions != h.deletions {
+			known.numbers[i] = -1
+		}
+	}
+	return known, true
+}
+
+// unknown is what is known of logs of which nothing is.
+func unknown(logs int) holding {
+	return holding{numbers: slices.Repeat(pq.Int64Array{-1}, logs), stamps: make(pq.Int64Array, logs)}
 }
 
 // await waits until nobody holds a log; false: in vain.
@@ -118,8 +141,9 @@ func (h *heads) forget(logs []int64) {
 	h.freed.Broadcast()
 }
 
-// learn ends a hold with what was stored: the last numbers and stamps.
-func (h *heads) learn(logs, numbers, stamps []int64) {
+// learn ends a hold with what was stored: the last numbers, and the stamps of the
+// conversations, which come first.
+func (h *heads) learn(logs []int64, stored holding) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i, log := range logs {
@@ -129,7 +153,11 @@ func (h *heads) learn(logs, numbers, stamps []int64) {
 			continue
 		}
 		one.held = false
-		one.number, one.stamp = max(one.number, numbers[i]), max(one.stamp, stamps[i])
+		one.number, one.deletions = max(one.number, stored.numbers[i]), stored.deletions
+		if i < len(stored.stamps) {
+			one.stamp = max(one.stamp, stored.stamps[i])
+		}
+		h.deletions = max(h.deletions, stored.deletions)
 	}
 	h.freed.Broadcast()
 }
@@ -149,6 +177,7 @@ func (h *heads) raise(logs, numbers []int64) {
 func (h *heads) forgetAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.deletions = 0
 	for log, one := range h.of {
 		if one.void, one.number = true, -1; !one.held {
 			delete(h.of, log)

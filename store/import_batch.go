@@ -14,7 +14,7 @@ type importBatch struct {
 	tx      *sqlx.Tx
 	columns *columns
 	heads   pq.Int64Array // last numbers of the columns' logs
-	stamps  pq.Int64Array // when the last message of each was sent, in milliseconds
+	stamps  pq.Int64Array // when the last message of each conversation was sent, in milliseconds
 	times   pq.Int64Array // of the messages, in milliseconds
 }
 
@@ -36,14 +36,14 @@ func (b *importBatch) lock(ctx context.Context) error {
 func (b *importBatch) readHeads(ctx context.Context) error {
 	const read = `
 		SELECT array_agg(greatest(l.floor, i.inbox_seq, m.seq) ORDER BY u.ord),
-		       array_agg(coalesce((extract(epoch FROM m.sent_at) * 1000)::bigint, 0) ORDER BY u.ord)
-		  FROM unnest($1::bigint[], $2::boolean[]) WITH ORDINALITY AS u (id, conversation, ord)
+		       array_agg(coalesce((extract(epoch FROM m.sent_at) * 1000)::bigint, 0) ORDER BY u.ord) FILTER (WHERE u.ord <= $2)
+		  FROM unnest($1::bigint[]) WITH ORDINALITY AS u (id, ord)
 		  JOIN postbox.logs l ON l.id = u.id
 		  LEFT JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
-		                      WHERE NOT u.conversation AND e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
+		                      WHERE u.ord > $2 AND e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
 		  LEFT JOIN LATERAL (SELECT e.seq, e.sent_at FROM postbox.messages e
-		                      WHERE u.conversation AND e.conversation_id = u.id ORDER BY e.seq DESC LIMIT 1) m ON true`
-	return b.tx.QueryRowContext(ctx, read, b.columns.logs, b.columns.places).Scan(&b.heads, &b.stamps)
+		                      WHERE u.ord <= $2 AND e.conversation_id = u.id ORDER BY e.seq DESC LIMIT 1) m ON true`
+	return b.tx.QueryRowContext(ctx, read, b.columns.logs, b.columns.conversations).Scan(&b.heads, &b.stamps)
 }
 
 // insert stores the messages, their entries, and the word for the indexer.
@@ -72,12 +72,8 @@ func (b *importBatch) insert(ctx context.Context) error {
 	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.entryLog, c.entryRank, c.entryMessage); err != nil {
 		return err
 	}
-	afters := make(pq.Int64Array, len(c.conversationLogs))
-	for i, place := range c.conversationLogs {
-		afters[i] = b.heads[place-1]
-	}
 	const queue = `
 		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts) VALUES (clock_timestamp(), $1, $2, $3)`
-	_, err := b.tx.ExecContext(ctx, queue, c.conversations, afters, c.conversationCounts)
+	_, err := b.tx.ExecContext(ctx, queue, c.logs[:c.conversations], b.heads[:c.conversations], c.counts[:c.conversations])
 	return err
 }
