@@ -1,9 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
 	"time"
 
 	"postbox"
@@ -63,7 +68,10 @@ func (c *benchRoomCmd) Validate() error {
 	return nil
 }
 
-const roomPassword = "a load test"
+const (
+	roomPassword  = "a load test"
+	directSenders = 10
+)
 
 // Run makes the room, loads it and prints.
 func (c *benchRoomCmd) Run(ctx context.Context, g *globals) error {
@@ -100,7 +108,7 @@ func (c *benchRoomCmd) Run(ctx context.Context, g *globals) error {
 	sent := report.Full.Sent
 	if c.DirectRate > 0 {
 		for range c.Rounds {
-			round, err := c.beside(ctx, o, direct)
+			round, err := c.beside(ctx, o)
 			if err != nil {
 				return err
 			}
@@ -118,7 +126,7 @@ func (c *benchRoomCmd) Run(ctx context.Context, g *globals) error {
 	return load.verdict(report.Faults(), nil)
 }
 
-// furnish makes the room and its members.
+// furnish makes the room, its members, and those who write direct messages.
 func (c *benchRoomCmd) furnish(ctx context.Context, db *store.Store, create func(context.Context, []string, string) error) (bench.RoomOptions, error) {
 	o := bench.RoomOptions{
 		Room: fmt.Sprintf("bench%d", c.Members), Members: c.Members, Password: roomPassword, Senders: c.Senders, Window: c.Window, BodySize: c.Size,
@@ -130,18 +138,19 @@ func (c *benchRoomCmd) furnish(ctx context.Context, db *store.Store, create func
 		users[i] = postbox.User(names[i])
 	}
 	o.Online = names[:c.Online]
-	if err := create(ctx, names, roomPassword); err != nil {
+	everybody := names
+	for i := range directSenders { // as "bench send" calls them
+		everybody = append(everybody, fmt.Sprintf("sender%d", i+1), fmt.Sprintf("recipient%d", i+1))
+	}
+	if err := create(ctx, everybody, roomPassword); err != nil {
 		return o, err
 	}
 	return o, db.FillRoom(ctx, postbox.Room(o.Room), users)
 }
 
 // beside measures direct messages without the room and with it.
-func (c *benchRoomCmd) beside(ctx context.Context, o bench.RoomOptions, direct bench.Options) (round bench.RoomRound, err error) {
-	direct.Name, direct.Senders, direct.Window, direct.Rate, direct.BodySize = "postbox", 10, 32, c.DirectRate, c.Size
-	direct.WarmUp, direct.Duration, direct.Drain, direct.Password = c.WarmUp, c.Duration, c.Drain, roomPassword
-	direct.Database = nil
-	if round.Alone, err = bench.Send(ctx, direct); err != nil {
+func (c *benchRoomCmd) beside(ctx context.Context, o bench.RoomOptions) (round bench.RoomRound, err error) {
+	if round.Alone, err = c.direct(ctx, o.Address); err != nil {
 		return round, err
 	}
 	// Passwords are checked before: the room is there for all of the other's window.
@@ -159,9 +168,33 @@ func (c *benchRoomCmd) beside(ctx context.Context, o bench.RoomOptions, direct b
 	case err := <-paced:
 		return round, err
 	}
-	round.Beside, err = bench.Send(ctx, direct)
+	round.Beside, err = c.direct(ctx, o.Address)
 	err = errors.Join(err, <-paced) // before round is read, which has Paced by then
 	return round, err
+}
+
+// direct measures direct messages, in a process of its own. In this one they would
+// wait for the room's devices, of which it has them all, and that is no delay of the
+// server's.
+func (c *benchRoomCmd) direct(ctx context.Context, address string) (*bench.Report, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("measure direct messages: %w", err)
+	}
+	child := exec.CommandContext(ctx, self, "bench", "send", "--addr", address, "--senders", strconv.Itoa(directSenders), "--password", roomPassword,
+		"--rate", strconv.FormatFloat(c.DirectRate, 'f', -1, 64), "--size", strconv.Itoa(c.Size),
+		"--warm-up", c.WarmUp.String(), "--duration", c.Duration.String(), "--drain", c.Drain.String(), "--allow-loss", "--json")
+	var failure bytes.Buffer
+	child.Stderr = &failure
+	out, err := child.Output()
+	if err != nil {
+		return nil, fmt.Errorf("measure direct messages: %w: %s", err, bytes.TrimSpace(failure.Bytes()))
+	}
+	var r bench.Report
+	if err := json.Unmarshal(out, &r); err != nil {
+		return nil, fmt.Errorf("read the report on direct messages: %w", err)
+	}
+	return &r, nil
 }
 
 // besideConnects is how much longer the room goes on than the direct messages beside
