@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,6 +47,45 @@ func TestMutantsFitTheSource(t *testing.T) {
 			}
 			if cmp.Equal(before, after) {
 				t.Errorf("mutant %s leaves %s as it is", m.Name, from)
+			}
+		}
+	}
+}
+
+// Every mutant of a function of the schema is in the migration that made it last.
+func TestMutantsAreInFunctionsThatAreUsed(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob(filepath.Join(root, "schema/migrations/*.sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := regexp.MustCompile(`CREATE (?:OR REPLACE )?FUNCTION (postbox\.\w+)\(`)
+	last := make(map[string]string) // of each function, the migration
+	for _, file := range files {    // in their order
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range made.FindAllSubmatch(text, -1) {
+			last[string(name[1])] = "schema/migrations/" + filepath.Base(file)
+		}
+	}
+	if last["postbox.append"] == "" {
+		t.Fatalf("functions: %v", last)
+	}
+	for _, m := range All {
+		for _, e := range m.Edits {
+			if !strings.HasSuffix(e.File, ".sql") {
+				continue
+			}
+			text, err := os.ReadFile(filepath.Join(root, e.File))
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, _, _ := strings.Cut(string(text), e.Old)
+			before = before[strings.LastIndex(before, "+goose StatementEnd")+1:] // what the edit is in
+			if in := made.FindStringSubmatch(before); in != nil && last[in[1]] != e.File {
+				t.Errorf("mutant %s changes %s in %s, and %s makes it anew", m.Name, in[1], e.File, last[in[1]])
 			}
 		}
 	}
