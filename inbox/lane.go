@@ -454,6 +454,11 @@ func (c *committer) ask() {
 func (c *committer) missed() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.away && time.Since(c.asked) <= slow {
+		// When it was asked the database may have been there: nobody is to be cut off
+		// before the bound. A question that has long had no answer counts whole.
+		c.asked = time.Now()
+	}
 	c.away = true
 	return time.Since(c.asked)
 }

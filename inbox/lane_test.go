@@ -292,6 +292,37 @@ func TestDatabaseAway(t *testing.T) {
 	}
 }
 
+// The database is away since it failed to answer. What it was asked before that may
+// have been on its way while it was there, unless that took longer than any answer.
+func TestAwaySinceItFailed(t *testing.T) {
+	for took, counted := range map[time.Duration]time.Duration{0: 0, time.Second: 0, 6 * time.Second: 6 * time.Second} {
+		t.Run(took.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := newOffice(t)
+				first := true
+				o.db.set(func() {
+					o.db.failAppend = func(*postbox.Batch) error {
+						if first {
+							first = false
+							time.Sleep(took)
+						}
+						return errAway
+					}
+				})
+				began := time.Now()
+				var phone origin
+				o.submit(letter(&phone, alice, "bob", "1"))
+				rest(20 * time.Second)
+				if since, want := o.lane.AwaySince(), began.Add(took-counted); !since.Equal(want) {
+					t.Errorf("away since %v after the question, want %v", since.Sub(began), want.Sub(began))
+				}
+				o.db.set(func() { o.db.failAppend = nil })
+				rest(time.Second)
+			})
+		})
+	}
+}
+
 // After an outcome that is not known the same batch is given again, and
 // nothing else before it.
 func TestUnknownOutcomeIsAskedForAgain(t *testing.T) {
