@@ -103,7 +103,7 @@ type committer struct {
 
 	// Guarded by the lane's mu.
 	taken    int       // drafts of the group that is being committed
-	asked    time.Time // when what the database has not answered was first asked; zero: nothing is
+	asked    time.Time // when what the database has not answered was asked, or soon failed; zero: nothing is
 	away     bool      // it has failed to answer since then
 	answered time.Time // when it answered last
 }

@@ -218,7 +218,7 @@ CREATE TABLE postbox.logs (
     floor bigint NOT NULL DEFAULT 0
 );
 ALTER TABLE postbox.logs ADD CONSTRAINT logs_pkey PRIMARY KEY (id);
-CREATE TRIGGER count_deletion AFTER DELETE OR UPDATE OF floor ON postbox.logs FOR EACH STATEMENT EXECUTE FUNCTION postbox.count_deletion();
+CREATE TRIGGER count_deletion AFTER DELETE OR UPDATE OF floor ON postbox.logs FOR EACH ROW EXECUTE FUNCTION postbox.count_deletion();
 COMMENT ON TABLE postbox.logs IS 'One row per inbox and per conversation: its lock. The last number is in the view heads.';
 COMMENT ON COLUMN postbox.logs.id IS 'users.id of an inbox, conversations.id of a conversation; both from log_id.';
 COMMENT ON COLUMN postbox.logs.floor IS 'Highest number of an entry that was deleted: it is not given again.';

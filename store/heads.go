@@ -14,10 +14,10 @@ import (
 // lets one batch at a time have a log. It may be behind: an import, an erasure, some
 // changes and what another server stores are not told here, or late. Then the batch
 // takes a number that there is, PostgreSQL refuses it as a whole, and it looks after
-// all. Of numbers that were deleted PostgreSQL knows no more than that there are some:
-// what was learnt before that does not count. It is never ahead, which would leave a hole: only what was committed is
-// remembered, and nothing when a connection was lost and there may be another
-// database behind the next one.
+// all. A number whose entry was deleted is not refused: what was learnt before a
+// deletion does not count. It is never ahead, which would leave a hole: only what was
+// committed is remembered, and nothing when a connection was lost and there may be
+// another database behind the next one.
 //
 // The methods may be called from any goroutine.
 type heads struct {

@@ -17,8 +17,9 @@ END
 $$;
 -- +goose StatementEnd
 COMMENT ON FUNCTION postbox.count_deletion IS 'Trigger of logs: raises postbox.deletions.';
+-- For each row: who erases an inbox whose log has gone raises no floor, many times.
 CREATE TRIGGER count_deletion AFTER UPDATE OF floor OR DELETE ON postbox.logs
-    FOR EACH STATEMENT EXECUTE FUNCTION postbox.count_deletion();
+    FOR EACH ROW EXECUTE FUNCTION postbox.count_deletion();
 
 -- The new append looks for nothing in logs of which the caller knows enough, and
 -- leaves the row for the indexer itself.
