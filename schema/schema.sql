@@ -445,31 +445,19 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 -- FUNCTION postbox.append (
 --     p_lane integer,
 --     p_incarnation bigint,
---     p_now timestamp with time zone,
+--     p_now bigint,
 --     p_logs bigint[],
 --     p_conversations integer,
---     m_log integer[],
---     m_rank integer[],
---     m_slog integer[],
---     m_srank integer[],
---     m_plog integer[],
---     m_prank integer[],
+--     p_messages integer[],
 --     m_id uuid[],
---     m_expires bigint[],
---     m_packet integer[],
---     m_qos integer[],
---     m_key text[],
 --     m_device text[],
+--     m_key text[],
 --     m_type text[],
 --     m_ref text[],
---     m_offset integer[],
---     m_length integer[],
+--     m_expires bigint[],
 --     p_digests bytea,
 --     p_bodies bytea,
---     p_keyed boolean,
---     i_log integer[],
---     i_rank integer[],
---     i_message integer[],
+--     p_entries integer[],
 --     o_device bigint[],
 --     o_packet integer[],
 --     o_message uuid[],
@@ -480,6 +468,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     r_log integer[],
 --     r_version bigint[],
 --     p_locks bigint[],
+--     p_known boolean,
 --     p_heads bigint[],
 --     p_stamps bigint[],
 --     p_deletions bigint,
@@ -490,7 +479,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 81f434f2c105d7ea80c0a278b08f7c09
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body b6008ae8e0d802cd7660595e4989d664
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lib/pq"
@@ -14,8 +15,8 @@ import (
 
 const appendStatement = `
 	SELECT coalesce(deletions, 0), heads, stamps, taken, gone, stale FROM postbox.append(
-		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-		$22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41)`
+		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
+		$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
@@ -144,21 +145,23 @@ func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, be
 }
 
 // call makes the call, and tells what is known of the logs by it: their numbers before
-// it, unless there are obstacles.
+// it and the times of their messages, unless there are obstacles.
 func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (learnt holding, not obstacles, err error) {
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
+	now, stamps := b.Now.UnixMilli(), c.known.stamps[:c.conversations]
+	for i := range stamps {
+		stamps[i] = max(stamps[i], now)
+	}
 	err = l.statement.QueryRowContext(ctx,
-		l.id, l.incarnation, b.Now.UTC().Truncate(time.Millisecond),
-		c.logs, c.conversations, c.log, c.rank, c.ownLog, c.ownRank, c.peerLog, c.peerRank,
-		c.ids, c.expires, c.packets, c.qos, c.keys, c.devices, c.types, c.refs,
-		c.offsets, c.lengths, c.digests, c.bodies, c.keyed,
-		c.entryLog, c.entryRank, c.entryMessage,
+		l.id, l.incarnation, now, c.logs, c.conversations, c.messages(),
+		c.ids, c.devices, orNull(c.keys), orNull(c.types), orNull(c.refs), orNull(c.expires),
+		c.digests, c.bodies, c.entries(),
 		open.devices, open.packets, open.messages, open.digests,
 		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
-		c.locks, c.known.numbers, c.known.stamps[:c.conversations], c.known.deletions, c.counts[:c.conversations],
+		c.locks, !slices.Contains(c.known.numbers, -1), c.known.numbers, stamps, c.known.deletions, c.counts[:c.conversations],
 	).Scan(&learnt.deletions, &learnt.numbers, &learnt.stamps, &not.taken, &not.gone, &not.stale)
 	if learnt.numbers == nil {
-		learnt.numbers = c.known.numbers
+		learnt.numbers, learnt.stamps = c.known.numbers, stamps
 	}
 	return learnt, not, err
 }

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"database/sql/driver"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lib/pq"
@@ -20,7 +22,7 @@ type columns struct {
 	counts        pq.Int32Array
 
 	// locks are those of the logs that are to be locked: not the inboxes of a room's
-	// members. known is what is known of the logs.
+	// members; nil: all. known is what is known of the logs.
 	locks pq.Int64Array
 	known holding
 
@@ -32,9 +34,8 @@ type columns struct {
 	entryLog, entryRank, entryMessage pq.Int32Array
 	wills                             pq.Int32Array // places of the messages that were wills
 	digests, bodies                   []byte
-	roomLog                           pq.Int32Array // rooms
-	roomVersion                       pq.Int64Array // the versions that their recipients are of
-	keyed                             bool
+	roomLog                           pq.Int32Array   // rooms
+	roomVersion                       pq.Int64Array   // the versions that their recipients are of
 	index                             map[int64]int32 // log to its place in logs
 }
 
@@ -58,7 +59,6 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	cutText := func() pq.StringArray { s := texts[:0:n]; texts = texts[n:]; return s }
 	c.ids, c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText(), cutText()
 	c.expires = make(pq.Int64Array, 0, n)
-	c.wills, c.roomLog, c.roomVersion = pq.Int32Array{}, pq.Int32Array{}, pq.Int64Array{}
 	size := 0
 	for _, p := range publishes {
 		size += len(p.Message.Body)
@@ -72,26 +72,23 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 }
 
 func (c *columns) collectLogs() {
-	c.logs, c.locks = pq.Int64Array{}, pq.Int64Array{}
-	locked := make(map[int64]bool, 3*len(c.publishes))
-	seen := func(id int64, lock bool) {
+	c.logs = pq.Int64Array{}
+	seen := func(id int64) {
 		if _, ok := c.index[id]; !ok {
 			c.index[id] = 0
 			c.logs = append(c.logs, id)
 		}
-		if lock && !locked[id] {
-			locked[id] = true
-			c.locks = append(c.locks, id)
-		}
 	}
+	rooms := false
 	for _, p := range c.publishes {
-		seen(int64(p.Message.Conversation), true)
+		seen(int64(p.Message.Conversation))
+		rooms = rooms || p.Message.Room != ""
 	}
 	c.conversations = len(c.logs)
 	for _, p := range c.publishes {
-		seen(int64(p.Message.Sender), true)
+		seen(int64(p.Message.Sender))
 		for _, r := range p.Recipients {
-			seen(int64(r), p.Message.Room == "")
+			seen(int64(r))
 		}
 	}
 	slices.Sort(c.logs[:c.conversations])
@@ -100,11 +97,37 @@ func (c *columns) collectLogs() {
 		c.index[id] = int32(i + 1)
 	}
 	c.counts = make(pq.Int32Array, len(c.logs))
+	if rooms {
+		c.collectLocks()
+	}
+}
+
+// collectLocks leaves out the inboxes that get nothing but messages to rooms of
+// others.
+func (c *columns) collectLocks() {
+	locked := make([]bool, len(c.logs))
+	for _, p := range c.publishes {
+		locked[c.index[int64(p.Message.Conversation)]-1] = true
+		locked[c.index[int64(p.Message.Sender)]-1] = true
+		if p.Message.Room == "" {
+			for _, r := range p.Recipients {
+				locked[c.index[int64(r)]-1] = true
+			}
+		}
+	}
+	if !slices.Contains(locked, false) {
+		return
+	}
+	for i, id := range c.logs {
+		if locked[i] {
+			c.locks = append(c.locks, id)
+		}
+	}
 }
 
 // lookAndLock has all logs locked, and their last numbers looked for.
 func (c *columns) lookAndLock() {
-	c.locks, c.known = c.logs, unknown(len(c.logs))
+	c.locks, c.known = nil, unknown(len(c.logs))
 }
 
 // take gives out the next rank in a log, and the log's place.
@@ -142,7 +165,6 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.lengths = append(c.lengths, int32(len(m.Body)))
 	c.bodies = append(c.bodies, m.Body...)
 	c.digests = append(c.digests, p.Digest[:]...)
-	c.keyed = c.keyed || m.Key != ""
 	if p.Will {
 		c.wills = append(c.wills, number)
 	}
@@ -179,6 +201,57 @@ func (c *columns) entry(log, rank, message int32) {
 	c.entryMessage = append(c.entryMessage, message)
 }
 
+// messages are the numbers of each message, in the order of p_messages.
+func (c *columns) messages() matrix {
+	m := matrix{width: 10, all: make([]int32, 0, 10*len(c.log))}
+	for i, log := range c.log {
+		m.all = append(m.all, log, c.rank[i], c.ownLog[i], c.ownRank[i], c.peerLog[i], c.peerRank[i], c.packets[i], c.qos[i], c.offsets[i], c.lengths[i])
+	}
+	return m
+}
+
+// entries are the numbers of each inbox entry, in the order of inboxes and of the
+// entries in each: so the index of inbox is filled.
+func (c *columns) entries() matrix {
+	starts := make([]int32, len(c.logs))
+	for place := c.conversations; place+1 < len(c.logs); place++ {
+		starts[place+1] = starts[place] + c.counts[place]
+	}
+	m := matrix{width: 3, all: make([]int32, 3*len(c.entryLog))}
+	for i, log := range c.entryLog {
+		at := 3 * (starts[log-1] + c.entryRank[i] - 1)
+		m.all[at], m.all[at+1], m.all[at+2] = log, c.entryRank[i], c.entryMessage[i]
+	}
+	return m
+}
+
+// matrix is a value of the type integer[], of two dimensions: row behind row.
+type matrix struct {
+	width int
+	all   []int32
+}
+
+// Value writes it as PostgreSQL reads it.
+func (m matrix) Value() (driver.Value, error) {
+	text := make([]byte, 0, 2+3*len(m.all))
+	text = append(text, '{')
+	for i, n := range m.all {
+		switch {
+		case i == 0:
+			text = append(text, '{')
+		case i%m.width == 0:
+			text = append(text, "},{"...)
+		default:
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, int64(n), 10)
+	}
+	if len(m.all) > 0 {
+		text = append(text, '}')
+	}
+	return string(append(text, '}')), nil // bytes would be taken for a binary value
+}
+
 // number fills in what the database gave: the heads before the batch, and the
 // times of its conversations in milliseconds.
 func (c *columns) number(heads, stamps []int64) {
@@ -198,6 +271,16 @@ func (c *columns) number(heads, stamps []int64) {
 	}
 }
 
+// orNull is the column, or nil if it says nothing of any message: NULL costs
+// PostgreSQL less than an array.
+func orNull[S ~[]E, E comparable](column S) S {
+	var none E
+	if slices.ContainsFunc(column, func(e E) bool { return e != none }) {
+		return column
+	}
+	return nil
+}
+
 // idColumns are QoS 2 publishes as arguments of postbox.append.
 type idColumns struct {
 	devices  pq.Int64Array
@@ -207,7 +290,7 @@ type idColumns struct {
 }
 
 func idColumnsOf(all []postbox.OpenPublish) idColumns {
-	c := idColumns{devices: pq.Int64Array{}, packets: pq.Int32Array{}, messages: pq.StringArray{}, digests: []byte{}}
+	var c idColumns // NULL if there are none
 	for _, o := range all {
 		c.devices = append(c.devices, int64(o.Device))
 		c.packets = append(c.packets, int32(o.PacketID))

@@ -21,13 +21,13 @@ var errFenced = errors.New("fenced")
 
 // world is a database with a few users, and a store on it.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	store *store.Store
 	ids   map[postbox.User]postbox.UserID
 }
 
-func newWorld(t *testing.T, names ...postbox.User) *world {
+func newWorld(t testing.TB, names ...postbox.User) *world {
 	t.Helper()
 	w := &world{t: t, url: pgtest.New(t), ids: make(map[postbox.User]postbox.UserID)}
 	w.store = w.open(w.url)
