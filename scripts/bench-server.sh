@@ -39,6 +39,9 @@ serve_with() {
 		"$work/postbox" serve >"$work/out" 2>"$work/err" &
 	pid=$!
 	await "$pid" "$work/out" 'http='
+	# What has been built, unpacked and initialized is some hundred megabytes: the
+	# system would write them half a minute later, and commits would wait for that.
+	sync
 }
 
 # await PID FILE WORD waits until a server has printed a word.

@@ -38,7 +38,8 @@ type Server struct {
 
 	ctx    context.Context // ends when Stop is called
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the child and the supervisor are gone
+	done   chan struct{}  // closed when the child and the supervisor are gone
+	chores sync.WaitGroup // what else runs until Stop is called
 
 	mu   sync.Mutex // guards proc
 	proc *process   // the present postmaster; nil between two
@@ -73,6 +74,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("embedded postgresql: %w", err)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if !o.NoSync { // else nobody waits for the disk
+		s.chores.Go(func() { writeGrowth(s.ctx, s.cluster.data()) })
+	}
 	go s.supervise()
 	return s, nil
 }

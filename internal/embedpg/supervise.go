@@ -24,6 +24,7 @@ const (
 func (s *Server) supervise() {
 	defer close(s.done)
 	defer s.release()
+	defer s.chores.Wait()
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	p, born, pause := s.proc, time.Now(), firstPause

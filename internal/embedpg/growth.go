@@ -1,0 +1,51 @@
+//go:build linux || darwin
+
+package embedpg
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// growth finds what the files of tables and indexes have grown by.
+//
+// PostgreSQL makes a file longer by writing empty pages, and leaves it to the system
+// when those go to the disk. Linux collects them for half a minute and then writes
+// them all, which may be hundreds of megabytes: until that is done no commit gets
+// through, for a tenth of a second on a fast disk, for seconds on a slow one. So they
+// are written early, a few at a time. (PostgreSQL does that itself for the pages
+// that it fills, see its settings *_flush_after, not for these.)
+type growth struct {
+	dir   string           // base, in the data directory
+	sizes map[string]int64 // of the last look; nil before the first
+}
+
+// stretch is what a file has grown by.
+type stretch struct {
+	path     string
+	from, to int64
+}
+
+// look returns what has grown since the last look; at the first nothing has. What
+// cannot be read has not grown: files come and go.
+func (g *growth) look() (grown []stretch) {
+	sizes := make(map[string]int64, len(g.sizes))
+	databases, _ := os.ReadDir(g.dir)
+	for _, database := range databases {
+		dir := filepath.Join(g.dir, database.Name())
+		files, _ := os.ReadDir(dir)
+		for _, file := range files {
+			info, err := file.Info()
+			if err != nil || !info.Mode().IsRegular() {
+				continue
+			}
+			path, size := filepath.Join(dir, file.Name()), info.Size()
+			if before := g.sizes[path]; size > before && g.sizes != nil {
+				grown = append(grown, stretch{path, before, size})
+			}
+			sizes[path] = size
+		}
+	}
+	g.sizes = sizes
+	return grown
+}
