@@ -39,9 +39,21 @@ serve_with() {
 		"$work/postbox" serve >"$work/out" 2>"$work/err" &
 	pid=$!
 	await "$pid" "$work/out" 'http='
+	age
 	# What has been built, unpacked and initialized is some hundred megabytes: the
 	# system would write them half a minute later, and commits would wait for that.
 	sync
+}
+
+# age gives the database a log like that of one which has been there for a while. In
+# a new one each file of the log, 16 MB, is made when it is needed, and all commits
+# wait; later those of before are used again.
+age() {
+	local postmaster i
+	postmaster=$(head -n 1 "$work/data/pgdata/postmaster.pid")
+	for ((i = 0; i < 40; i++)); do
+		echo 'SELECT txid_current(); SELECT pg_switch_wal();'
+	done | "$(dirname "$(readlink "/proc/$postmaster/exe")")/psql" -h "$work/data/run" -U postbox -d postbox -X -q -o /dev/null -c 'SELECT 1' -f - -c 'CHECKPOINT'
 }
 
 # await PID FILE WORD waits until a server has printed a word.
