@@ -24,7 +24,7 @@ func TestStartMakesADurablePrivateCluster(t *testing.T) {
 	want := map[string]string{
 		"server_encoding": "UTF8", "lc_collate": "C", "lc_ctype": "C",
 		"full_page_writes": "on", "synchronous_commit": "on", "data_checksums": "on",
-		"listen_addresses": "", "max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "2GB",
+		"listen_addresses": "", "max_connections": "60", "shared_buffers": "256MB", "max_wal_size": "2GB", "backend_flush_after": "512kB",
 	}
 	got := map[string]string{}
 	for name := range want {

@@ -18,6 +18,9 @@ var defaults = []setting{
 	// While a new file of the log is made every commit waits: old ones are used again.
 	{"min_wal_size", "1GB"},
 	{"checkpoint_timeout", "15min"},
+	// What a connection writes itself, since shared_buffers are full, goes to the disk
+	// soon, not half a minute later with all the rest (see growth for files that grow).
+	{"backend_flush_after", "512kB"},
 	// Short statements only: compiling them costs more than it saves.
 	{"jit", "off"},
 	{"timezone", "UTC"},
