@@ -40,12 +40,12 @@ func zeroEnded(b []byte) (string, []byte) {
 	return string(s), rest
 }
 
-// messageIDs reads the twelfth parameter of postbox.append, an array of UUIDs,
-// from the parameters of a Bind.
+// messageIDs reads the seventh parameter of postbox.append, an array of UUIDs, from
+// the parameters of a Bind.
 func messageIDs(b []byte) []string {
 	formats := int(binary.BigEndian.Uint16(b))
 	b = b[2+2*formats+2:]
-	for range 11 {
+	for range 6 {
 		if n := int32(binary.BigEndian.Uint32(b)); n > 0 {
 			b = b[4+n:]
 		} else {
