@@ -16,8 +16,16 @@ import (
 // are written early, a few at a time. (PostgreSQL does that itself for the pages
 // that it fills, see its settings *_flush_after, not for these.)
 type growth struct {
-	dir   string           // base, in the data directory
-	sizes map[string]int64 // of the last look; nil before the first
+	dir string // base, in the data directory
+	// pause is how many looks leave a directory out of which nothing has grown: each
+	// database is one, of some 300 files.
+	pause     int
+	databases map[string]*databaseFiles // nil before the first look
+}
+
+type databaseFiles struct {
+	sizes map[string]int64 // of the last look
+	pause int              // looks to be left out
 }
 
 // stretch is what a file has grown by.
@@ -29,10 +37,22 @@ type stretch struct {
 // look returns what has grown since the last look; at the first nothing has. What
 // cannot be read has not grown: files come and go.
 func (g *growth) look() (grown []stretch) {
-	sizes := make(map[string]int64, len(g.sizes))
-	databases, _ := os.ReadDir(g.dir)
-	for _, database := range databases {
-		dir := filepath.Join(g.dir, database.Name())
+	first := g.databases == nil
+	databases := make(map[string]*databaseFiles, len(g.databases))
+	entries, _ := os.ReadDir(g.dir)
+	for _, e := range entries {
+		dir := filepath.Join(g.dir, e.Name())
+		before := g.databases[dir]
+		if before == nil {
+			before = &databaseFiles{}
+		}
+		if before.pause > 0 {
+			before.pause--
+			databases[dir] = before
+			continue
+		}
+		now := &databaseFiles{sizes: make(map[string]int64, len(before.sizes)), pause: g.pause}
+		databases[dir] = now
 		files, _ := os.ReadDir(dir)
 		for _, file := range files {
 			info, err := file.Info()
@@ -40,12 +60,13 @@ func (g *growth) look() (grown []stretch) {
 				continue
 			}
 			path, size := filepath.Join(dir, file.Name()), info.Size()
-			if before := g.sizes[path]; size > before && g.sizes != nil {
-				grown = append(grown, stretch{path, before, size})
+			if from := before.sizes[path]; size > from && !first {
+				grown = append(grown, stretch{path, from, size})
+				now.pause = 0
 			}
-			sizes[path] = size
+			now.sizes[path] = size
 		}
 	}
-	g.sizes = sizes
+	g.databases = databases
 	return grown
 }

@@ -31,7 +31,7 @@ func TestGrowthIsWhatFilesHaveGrownBy(t *testing.T) {
 	}
 	look("a directory that is not there")
 	a, b := write("1/16384", 8192), write("5/16385", 8192)
-	g.sizes = nil
+	g.databases = nil
 	look("the first look")
 	look("nothing has grown")
 	write("1/16384", 24576)
@@ -49,4 +49,13 @@ func TestGrowthIsWhatFilesHaveGrownBy(t *testing.T) {
 		t.Fatal(err)
 	}
 	look("a link")
+	g.pause = 2
+	look("nothing has grown again")
+	write("1/16384", 16384)
+	for range 2 {
+		look("a quiet database is left out")
+	}
+	look("and looked at again", stretch{a, 8192, 16384})
+	write("1/16384", 24576)
+	look("one that grows is not left out", stretch{a, 16384, 24576})
 }
