@@ -33,27 +33,39 @@ go build -o "$work/postbox" ./cmd/postbox
 
 # serve_with starts the server and waits until it listens.
 serve_with() {
+	local fresh=
+	[ -e "$work/data" ] || fresh=1
 	: >"$work/out" # not what another one has printed
 	env -u POSTBOX_CONFIG POSTBOX_LISTEN_MQTT=127.0.0.1:0 POSTBOX_LISTEN_HTTP=127.0.0.1:0 POSTBOX_LISTEN_PRIVATE=127.0.0.1:0 \
 		POSTBOX_DATABASE_URL= POSTBOX_DATABASE_EMBEDDED_DIR="$work/data" "$@" \
 		"$work/postbox" serve >"$work/out" 2>"$work/err" &
 	pid=$!
 	await "$pid" "$work/out" 'http='
-	age
-	# What has been built, unpacked and initialized is some hundred megabytes: the
-	# system would write them half a minute later, and commits would wait for that.
-	sync
+	if [ -n "$fresh" ]; then
+		age
+		# What was built and initialized the system would write half a minute later, and
+		# commits would wait for that.
+		sync
+	fi
 }
 
 # age gives the database a log like that of one which has been there for a while. In
 # a new one each file of the log, 16 MB, is made when it is needed, and all commits
 # wait; later those of before are used again.
 age() {
-	local postmaster i
+	local postmaster psql i
 	postmaster=$(head -n 1 "$work/data/pgdata/postmaster.pid")
-	for ((i = 0; i < 40; i++)); do
-		echo 'SELECT txid_current(); SELECT pg_switch_wal();'
-	done | "$(dirname "$(readlink "/proc/$postmaster/exe")")/psql" -h "$work/data/run" -U postbox -d postbox -X -q -o /dev/null -c 'SELECT 1' -f - -c 'CHECKPOINT'
+	psql=$(dirname "$(readlink "/proc/$postmaster/exe")")/psql
+	if [ ! -x "$psql" ]; then
+		echo "$0: there is no $psql: the database begins with a new log, which is slower" >&2
+		return
+	fi
+	{
+		for ((i = 0; i < 40; i++)); do
+			echo 'SELECT txid_current(); SELECT pg_switch_wal();'
+		done
+		echo 'CHECKPOINT;'
+	} | "$psql" -h "$work/data/run" -U postbox -d postbox -X -q -o /dev/null -v ON_ERROR_STOP=1
 }
 
 # await PID FILE WORD waits until a server has printed a word.

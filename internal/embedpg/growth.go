@@ -41,6 +41,9 @@ func (g *growth) look() (grown []stretch) {
 	databases := make(map[string]*databaseFiles, len(g.databases))
 	entries, _ := os.ReadDir(g.dir)
 	for _, e := range entries {
+		if e.Name() == "pgsql_tmp" {
+			continue // such files are gone before anybody writes them
+		}
 		dir := filepath.Join(g.dir, e.Name())
 		before := g.databases[dir]
 		if before == nil {

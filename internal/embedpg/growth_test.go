@@ -35,6 +35,7 @@ func TestGrowthIsWhatFilesHaveGrownBy(t *testing.T) {
 	look("the first look")
 	look("nothing has grown")
 	write("1/16384", 24576)
+	write("pgsql_tmp/pgsql_tmp1.0", 8192)
 	c := write("5/16386.1", 100)
 	look("one has grown, one is new", stretch{a, 8192, 24576}, stretch{c, 0, 100})
 	write("1/16384", 0) // truncated
