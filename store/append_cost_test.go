@@ -2,11 +2,10 @@ package store_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"postbox"
+	"postbox/internal/pgtest"
 )
 
 // BenchmarkAppend commits batches of one lane: direct messages of different pairs, or
@@ -39,11 +38,11 @@ func BenchmarkAppend(b *testing.B) {
 			if pid == 0 {
 				pid = w.number(`SELECT pid FROM pg_stat_activity WHERE query LIKE '%FROM postbox.append(%' AND pid <> pg_backend_pid()`)
 			}
-			before, log := processorTime(b, pid), w.number(`SELECT pg_current_wal_insert_lsn() - '0/0'`)
+			before, log := pgtest.ProcessorTime(b, pid), w.number(`SELECT pg_current_wal_insert_lsn() - '0/0'`)
 			for i := 0; b.Loop(); i++ {
 				w.append(l, next(i)...)
 			}
-			b.ReportMetric(float64((processorTime(b, pid)-before).Microseconds())/float64(b.N), "pg-cpu-µs/op")
+			b.ReportMetric(float64((pgtest.ProcessorTime(b, pid)-before).Microseconds())/float64(b.N), "pg-cpu-µs/op")
 			b.ReportMetric(float64(w.number(`SELECT pg_current_wal_insert_lsn() - '0/0'`)-log)/float64(b.N), "pg-log-bytes/op")
 		})
 	}
@@ -59,21 +58,6 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 	measure(fmt.Sprint("members=", members), func(i int) []*postbox.Publish {
-		p := w.roomDraft(room, "hall", names[0], body, names[1:]...)
-		return []*postbox.Publish{p}
+		return []*postbox.Publish{w.roomDraft(room, "hall", names[0], body, names[1:]...)}
 	})
-}
-
-// processorTime is what a process has had so far; zero on a system that does not tell.
-func processorTime(b *testing.B, pid int) time.Duration {
-	b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return 0
-	}
-	var ns int64
-	if _, err := fmt.Sscan(string(text), &ns); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(ns)
 }

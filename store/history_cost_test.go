@@ -3,13 +3,13 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"postbox"
+	"postbox/internal/pgtest"
 )
 
 // cpu is how much processor time the benchmark has had so far, and the process of
@@ -21,19 +21,11 @@ func (l *library) cpu(b *testing.B) (own, database time.Duration) {
 	if err := l.s.archive.db.GetContext(b.Context(), &pid, `SELECT pg_backend_pid()`); err != nil {
 		b.Fatal(err)
 	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
-	if err != nil {
-		return 0, 0 // another machine, or another system
-	}
-	var ns int64
-	if _, err := fmt.Sscan(string(text), &ns); err != nil {
-		b.Fatal(err)
-	}
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), time.Duration(ns)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), pgtest.ProcessorTime(b, pid)
 }
 
 // A page reads as many blocks at one depth as at any other, whatever the planner
