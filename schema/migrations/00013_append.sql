@@ -56,8 +56,9 @@ DROP FUNCTION postbox.append;
 -- (0: none), QoS, where its body begins in p_bodies, and its length. A row of
 -- p_entries: the place of the inbox, the rank there, and the place of the message.
 -- Bodies and digests come as one value each and are cut here: as arrays of bytea they
--- would cross the wire as hexadecimal text. p_locks, m_key, m_type, m_ref and
--- m_expires may be NULL: all of p_logs, or no message has one.
+-- would cross the wire as hexadecimal text. NULL may be: p_locks, for all of p_logs, and
+-- m_key, m_type, m_ref, m_expires, what is of wills (w_), rooms (r_) and packet ids that
+-- are opened (o_) or closed (c_), for none.
 -- +goose StatementBegin
 CREATE FUNCTION postbox.append(
     p_lane integer, p_incarnation bigint, p_now bigint,
