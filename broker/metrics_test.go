@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -49,6 +50,15 @@ func value(families map[string]*dto.MetricFamily, name string, labels ...string)
 		}
 	}
 	return sum
+}
+
+// awaitGreeting waits until n connections are counted that have not sent their CONNECT:
+// one more before that could take the place of one that is still on its way.
+func (w *world) awaitGreeting(t testing.TB, n int) {
+	t.Helper()
+	await(t, fmt.Sprint(n, " connections without a CONNECT"), func() bool {
+		return value(w.scrape(t), "postbox_connections_greeting") == float64(n)
+	})
 }
 
 // Each fact is counted once, where it happens; and no label says who.

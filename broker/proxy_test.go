@@ -215,12 +215,17 @@ func TestLimitBehindProxies(t *testing.T) {
 		_ = c.Net.Close()
 		return err == nil
 	}
+	held := 0
 	for way, busy := range map[string]string{"tcp": "203.0.113.1", "websocket": "203.0.113.2"} {
 		for range limit {
 			c := open(way, busy)
 			c.Write([]byte{0x10}) // the beginning of a CONNECT
 		}
-		await(t, "one more to be refused", func() bool { return !taken(open(way, busy)) })
+		held += limit
+		w.awaitGreeting(t, held)
+		if taken(open(way, busy)) {
+			t.Errorf("%s: one more of the address was taken", way)
+		}
 		for n := range 2 * limit {
 			if !taken(open(way, fmt.Sprintf("203.0.113.%d", 100+n))) {
 				t.Errorf("%s: a client at another address was refused", way)
@@ -235,9 +240,10 @@ func TestLimitBehindProxies(t *testing.T) {
 		c := w.forwarded(t, strangerHost, http.Header{"X-Forwarded-For": {fmt.Sprintf("203.0.113.%d", n)}})
 		c.Write([]byte{0x10})
 	}
-	await(t, "one more to be refused", func() bool {
-		return !taken(w.forwarded(t, strangerHost, http.Header{"X-Forwarded-For": {"203.0.113.99"}}))
-	})
+	w.awaitGreeting(t, held+limit)
+	if taken(w.forwarded(t, strangerHost, http.Header{"X-Forwarded-For": {"203.0.113.99"}})) {
+		t.Error("one more of a stranger was taken")
+	}
 }
 
 // forwarded opens a WebSocket from one of this machine's addresses, with headers.

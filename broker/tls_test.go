@@ -225,8 +225,7 @@ func TestHandshakesCountForTheirAddress(t *testing.T) {
 		_ = c.Close()
 		return err != nil && !os.IsTimeout(err)
 	}
-	// The last of the four may still be on its way through the accept loop.
-	await(t, "one more to be refused", func() bool { return ended(dial(w.at.MQTTS)) })
+	w.awaitGreeting(t, limit)
 	for _, address := range []string{w.at.MQTTS, w.at.HTTPS, w.at.MQTT} {
 		if !ended(dial(address)) {
 			t.Errorf("%s took one more", address)
