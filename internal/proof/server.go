@@ -9,14 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -110,35 +108,6 @@ func NewServer(t testing.TB, o ServerOptions) *Server {
 	s.Addresses = Addresses{MQTT: freeAddress(t), HTTP: freeAddress(t), Private: freeAddress(t)}
 	return s
 }
-
-// freeAddress finds a port that the kernel does not give to outgoing
-// connections: it must still be free when the server comes back on it.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	// Far from where another process begins, which may have the next pid.
-	givenMu.Lock()
-	defer givenMu.Unlock()
-	for port := 20000 + os.Getpid()*7919%11000; port < 32000; port++ {
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil || given[port] {
-			if err == nil {
-				l.Close()
-			}
-			continue
-		}
-		given[port] = true
-		l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("no free port between 20000 and 32000")
-	return ""
-}
-
-// given are the ports that freeAddress gave in this process; givenMu guards it.
-var (
-	givenMu sync.Mutex
-	given   = map[int]bool{}
-)
 
 // env is the environment of the server and of the command line beside it. Our
 // own POSTBOX_… variables are not for them: an unknown one is an error.
