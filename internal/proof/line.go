@@ -16,6 +16,11 @@ const maxUncut = 8 << 10
 // bytes towards a client, anywhere in what it reads.
 type Line struct {
 	Addr string
+	// WholeHeads has the first bytes of a connection come all together or not at
+	// all. Where there is no TLS, Chromium takes an answer that ends within its head
+	// for a whole one without the headers that are missing, and an EventSource whose
+	// answer has no Content-Type gives up. Set it before there are connections.
+	WholeHeads bool
 
 	to string
 	wg sync.WaitGroup
@@ -122,12 +127,15 @@ func (l *Line) serve(client net.Conn) {
 		server.Close()
 	})
 	buffer := make([]byte, 32<<10)
-	for {
+	for first := true; ; first = false {
 		n, err := server.Read(buffer)
 		if err != nil {
 			break
 		}
 		through, cut, reset := l.take(n)
+		if cut && first && l.WholeHeads {
+			through = 0
+		}
 		if reset {
 			_ = client.(*net.TCPConn).SetLinger(0) // what is on its way is lost, too
 		}

@@ -96,7 +96,9 @@ func TestStreamsOverBrokenLines(t *testing.T) {
 	opened := make(chan int, 1000)
 	for i := range pages {
 		trails = append(trails, &Trail{Name: fmt.Sprint("page ", i)})
-		origins = append(origins, "http://"+line(s.HTTP).Addr)
+		l := line(s.HTTP)
+		l.WholeHeads = true
+		origins = append(origins, "http://"+l.Addr)
 	}
 	StartBrowser(t, "bob", "a secret", origins, func(e PageEvent) {
 		r := trails[e.Page]
