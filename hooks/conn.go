@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -38,8 +39,8 @@ var (
 )
 
 // Conn is a connection whose writes never block: they go to a bounded buffer,
-// which a goroutine that exists only while there is something to write empties
-// in few system calls. Mochi holds a client's lock while it writes; with a Conn
+// which is emptied in few system calls by one of the writers, or by a goroutine that
+// exists only while there is something to write. Mochi holds a client's lock while it writes; with a Conn
 // a peer that stops reading holds up nobody. Whoever overflows it is cut, and
 // catches up from the database when it returns.
 //
@@ -62,14 +63,15 @@ type Conn struct {
 	ended     chan struct{} // closed by Hook.Ended
 	ending    atomic.Bool   // Ended was called
 
-	certificate *Certificate // the reader's
-	piece       int          // bytes of one write
+	certificate *Certificate    // the reader's
+	raw         syscall.RawConn // of a TCP connection with nothing in between; else nil
+	piece       int             // bytes of one write
 
 	mu       sync.Mutex // guards the fields below
 	buffer   []byte
 	spare    []byte
 	unsent   int           // bytes that are buffered or being written
-	writing  bool          // the flusher runs
+	writing  bool          // somebody writes, or will
 	flushed  chan struct{} // somebody waits for the end of writing
 	closing  bool
 	cut      string    // why the server ends it; empty: it does not
@@ -102,7 +104,7 @@ type Greeting struct {
 func NewConn(c net.Conn, g Greeting) *Conn {
 	_ = c.SetReadDeadline(time.Now().Add(g.Timeout))
 	return &Conn{
-		Conn: c, accepted: true, ended: make(chan struct{}), piece: g.Piece,
+		Conn: c, raw: rawOf(c), accepted: true, ended: make(chan struct{}), piece: g.Piece,
 		greeting: greeting{limit: g.Limit, then: g.Done}, framing: framing{limit: g.Packet},
 	}
 }
@@ -261,22 +263,32 @@ func (c *Conn) count(n int) {
 }
 
 func (c *Conn) kick() {
-	if !c.writing {
-		c.writing = true
-		go c.flush()
+	if c.writing {
+		return
 	}
+	c.writing = true
+	if c.raw != nil {
+		writing.add(c)
+		return
+	}
+	go c.flush(nil, nil)
 }
 
-// flush writes until the buffer is empty.
-func (c *Conn) flush() {
+// flush writes until the buffer is empty, what is left of an earlier write first. An
+// attempt is for one of the writers, who waits for no peer: what does not go out at
+// once goes on in a goroutine of its own, and what has come meanwhile has its turn
+// behind other connections.
+func (c *Conn) flush(rest []byte, a *attempt) {
 	c.mu.Lock()
 	for {
-		for len(c.buffer) > 0 && c.err == nil {
-			out := c.buffer
-			c.buffer, c.spare = c.spare, nil
-			c.buffer = c.buffer[:0]
+		for (len(rest) > 0 || len(c.buffer) > 0) && c.err == nil {
+			out := rest
+			if rest = nil; len(out) == 0 {
+				out, c.buffer, c.spare = c.buffer, c.spare, nil
+				c.buffer = c.buffer[:0]
+			}
 			c.mu.Unlock()
-			err := c.writeOut(out)
+			n, err := c.writeOut(out, a)
 			c.mu.Lock()
 			switch {
 			case c.err != nil: // all of it was counted off
@@ -286,11 +298,21 @@ func (c *Conn) flush() {
 				}
 				c.fail(err)
 			default:
-				c.count(-len(out))
-				c.countSent(len(out))
+				c.count(-n)
+				c.countSent(n)
+			}
+			if n < len(out) && c.err == nil {
+				go c.flush(out[n:], nil)
+				c.mu.Unlock()
+				return
 			}
 			if cap(out) <= keepBuffer {
 				c.spare = out[:0]
+			}
+			if a != nil && len(c.buffer) > 0 && c.err == nil {
+				writing.add(c)
+				c.mu.Unlock()
+				return
 			}
 		}
 		drained := c.drained
@@ -316,36 +338,46 @@ func (c *Conn) flush() {
 	c.mu.Unlock()
 }
 
-// writeOut writes in pieces, each with a deadline of its own, which counts from
-// the last byte that went out: a slow link is not a dead one.
-func (c *Conn) writeOut(out []byte) error {
+// writeOut writes all of it, unless it is an attempt: then what the peer takes of the
+// first piece.
+func (c *Conn) writeOut(out []byte, a *attempt) (int, error) {
 	piece := c.piece
 	if piece == 0 {
 		piece = pieceSize
 	}
-	for len(out) > 0 {
-		c.beginPiece()
-		n, err := c.Conn.Write(out[:min(len(out), piece)])
-		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.Closed()) {
-			return err
-		}
-		out = out[n:]
+	if a != nil {
+		return a.write(c.raw, out[:min(len(out), piece)])
 	}
-	return nil
+	for rest := out; len(rest) > 0; {
+		c.beginPiece(writeTimeout)
+		n, err := c.Conn.Write(rest[:min(len(rest), piece)])
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || c.Closed()) {
+			return 0, err
+		}
+		rest = rest[n:]
+	}
+	if c.raw != nil {
+		c.beginPiece(0)
+	}
+	return len(out), nil
 }
 
 // hangUp closes the connection beneath. A WebSocket may take its time to say
 // good-bye, and others wait for the lock.
 func (c *Conn) hangUp() { go func() { _ = c.Conn.Close() }() }
 
-// beginPiece sets until when the next piece may take. It does so under the lock:
-// the deadline of a Close that comes meanwhile is the one that stands.
-func (c *Conn) beginPiece() {
+// beginPiece sets how long the next piece may take, from now on; zero: as long as it
+// likes. It does so under the lock: the deadline of a Close that comes meanwhile is
+// the one that stands.
+func (c *Conn) beginPiece(timeout time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	by := c.closeBy
 	if !c.closing {
-		by = time.Now().Add(writeTimeout)
+		by = time.Time{}
+		if timeout > 0 {
+			by = time.Now().Add(timeout)
+		}
 	}
 	_ = c.Conn.SetWriteDeadline(by)
 }

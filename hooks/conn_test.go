@@ -56,27 +56,35 @@ func (c *counted) Close() error {
 
 func newLine(t *testing.T, g ...hooks.Greeting) *line {
 	t.Helper()
+	conn, peer := sockets(t)
+	under := &counted{Conn: conn, ended: make(chan struct{})}
+	t.Cleanup(func() { _ = under.Close() })
+	greeting := hooks.Greeting{Timeout: patience, Limit: 1 << 10}
+	if len(g) > 0 {
+		greeting = g[0]
+	}
+	return &line{hooks.NewConn(under, greeting), under, peer}
+}
+
+// sockets are the two ends of a TCP connection.
+func sockets(t *testing.T) (conn net.Conn, peer *net.TCPConn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	peer, err := net.Dial("tcp", l.Addr().String())
+	dialed, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := l.Accept()
+	conn, err = l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	under := &counted{Conn: conn, ended: make(chan struct{})}
-	t.Cleanup(func() { _ = peer.Close(); _ = under.Close() })
-	greeting := hooks.Greeting{Timeout: patience, Limit: 1 << 10}
-	if len(g) > 0 {
-		greeting = g[0]
-	}
-	_ = peer.SetDeadline(time.Now().Add(3 * patience))
-	return &line{hooks.NewConn(under, greeting), under, peer.(*net.TCPConn)}
+	t.Cleanup(func() { _ = dialed.Close(); _ = conn.Close() })
+	_ = dialed.SetDeadline(time.Now().Add(3 * patience))
+	return conn, dialed.(*net.TCPConn)
 }
 
 // numbers are n numbers, 4 bytes each: what is lost or out of place shows.
