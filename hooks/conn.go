@@ -18,7 +18,7 @@ const (
 	readyBelow   = 256 << 10 // bytes; deliveries pause above
 	scarceBelow  = 16 << 10  // bytes; the same while all connections together have a lot
 	pieceSize    = 64 << 10  // bytes of one write
-	keepBuffer   = 4 << 10   // bytes; larger buffers are given back when empty
+	keepBuffer   = 16 << 10  // bytes; larger buffers are not used again
 	writeTimeout = 10 * time.Second
 	closeTimeout = 2 * time.Second
 )
@@ -67,9 +67,8 @@ type Conn struct {
 	raw         syscall.RawConn // of a TCP connection with nothing in between; else nil
 	piece       int             // bytes of one write
 
-	mu       sync.Mutex // guards the fields below
-	buffer   []byte
-	spare    []byte
+	mu       sync.Mutex    // guards the fields below
+	output   *output       // nil: nothing is buffered
 	unsent   int           // bytes that are buffered or being written
 	writing  bool          // somebody writes, or will
 	flushed  chan struct{} // somebody waits for the end of writing
@@ -208,7 +207,7 @@ func (c *Conn) Append(parts ...[]byte) {
 func (c *Conn) Kick() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && len(c.buffer) > 0 {
+	if c.err == nil && c.output != nil {
 		c.kick()
 	}
 }
@@ -248,10 +247,10 @@ func (c *Conn) append(p []byte) error {
 		c.fail(ErrOverflow)
 		return c.err
 	}
-	if c.buffer == nil {
-		c.buffer, c.spare = c.spare, nil
+	if c.output == nil {
+		c.output = outputs.Get().(*output)
 	}
-	c.buffer = append(c.buffer, p...)
+	c.output.bytes = append(c.output.bytes, p...)
 	c.count(len(p))
 	return nil
 }
@@ -274,21 +273,19 @@ func (c *Conn) kick() {
 	go c.flush(nil, nil)
 }
 
-// flush writes until the buffer is empty, what is left of an earlier write first. An
+// flush writes until nothing is buffered, what is left of an earlier write first. An
 // attempt is for one of the writers, who waits for no peer: what does not go out at
 // once goes on in a goroutine of its own, and what has come meanwhile has its turn
 // behind other connections.
-func (c *Conn) flush(rest []byte, a *attempt) {
+func (c *Conn) flush(out *output, a *attempt) {
 	c.mu.Lock()
 	for {
-		for (len(rest) > 0 || len(c.buffer) > 0) && c.err == nil {
-			out := rest
-			if rest = nil; len(out) == 0 {
-				out, c.buffer, c.spare = c.buffer, c.spare, nil
-				c.buffer = c.buffer[:0]
+		for (out != nil || c.output != nil) && c.err == nil {
+			if out == nil {
+				out, c.output = c.output, nil
 			}
 			c.mu.Unlock()
-			n, err := c.writeOut(out, a)
+			n, err := c.writeOut(out.rest(), a)
 			c.mu.Lock()
 			switch {
 			case c.err != nil: // all of it was counted off
@@ -301,15 +298,14 @@ func (c *Conn) flush(rest []byte, a *attempt) {
 				c.count(-n)
 				c.countSent(n)
 			}
-			if n < len(out) && c.err == nil {
-				go c.flush(out[n:], nil)
+			if out.sent += n; len(out.rest()) > 0 && c.err == nil {
+				go c.flush(out, nil)
 				c.mu.Unlock()
 				return
 			}
-			if cap(out) <= keepBuffer {
-				c.spare = out[:0]
-			}
-			if a != nil && len(c.buffer) > 0 && c.err == nil {
+			out.free()
+			out = nil
+			if a != nil && c.output != nil && c.err == nil {
 				writing.add(c)
 				c.mu.Unlock()
 				return
@@ -328,9 +324,6 @@ func (c *Conn) flush(rest []byte, a *attempt) {
 	if c.flushed != nil {
 		close(c.flushed)
 		c.flushed = nil
-	}
-	if cap(c.buffer) > keepBuffer || c.err != nil {
-		c.buffer = nil
 	}
 	if c.closing {
 		c.hangUp()
@@ -385,7 +378,7 @@ func (c *Conn) beginPiece(timeout time.Duration) {
 // fail cuts the connection. The reader notices and cleans up.
 func (c *Conn) fail(err error) {
 	c.err = err
-	c.buffer = nil
+	c.output = nil
 	c.count(-c.unsent)
 	c.leave()
 	c.hangUp()
@@ -406,7 +399,7 @@ func (c *Conn) Close() error {
 	}
 	c.closing = true
 	c.leave()
-	if !c.writing && len(c.buffer) == 0 {
+	if !c.writing && c.output == nil {
 		c.hangUp()
 		return nil
 	}

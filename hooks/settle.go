@@ -7,6 +7,9 @@ import (
 	"postbox/inbox"
 )
 
+// keepAcks is up to how many bytes a client keeps the buffer of its answers.
+const keepAcks = 4 << 10
+
 // Settled answers a publish, or its release, after its commit. It only collects
 // the packets: those of one group leave together at Flush.
 func (c *client) Settled(d *inbox.Draft) { c.settle(d, d.Refusal) }
@@ -75,7 +78,7 @@ func (c *client) Flush() {
 		_, _ = c.conn.Write(c.acks) // a connection that is gone asks again when it returns
 		c.sent.answers(c.answered)
 		c.acks = c.acks[:0]
-		if cap(c.acks) > keepBuffer {
+		if cap(c.acks) > keepAcks {
 			c.acks = nil
 		}
 	}

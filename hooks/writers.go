@@ -90,6 +90,27 @@ func (a *attempt) write(raw syscall.RawConn, p []byte) (int, error) {
 	return a.n, err
 }
 
+// output is what is buffered for a peer. A connection has one only while there is
+// something in it.
+type output struct {
+	bytes []byte
+	sent  int // of them
+}
+
+// outputs are those that nobody has.
+var outputs = sync.Pool{New: func() any { return new(output) }}
+
+func (o *output) rest() []byte { return o.bytes[o.sent:] }
+
+// free lets another connection have it, unless it has become large.
+func (o *output) free() {
+	if cap(o.bytes) > keepBuffer {
+		return
+	}
+	o.bytes, o.sent = o.bytes[:0], 0
+	outputs.Put(o)
+}
+
 // rawOf is the socket of a TCP connection, if c is nothing else, and the system can
 // write to it without waiting.
 func rawOf(c net.Conn) syscall.RawConn {

@@ -11,7 +11,7 @@ import (
 // Bounds of what is remembered for the indexer. What there is no room for is read
 // from the database when its turn comes.
 const (
-	recentBytes    = 8 << 20
+	recentBytes    = 32 << 20
 	recentBody     = 4 << 10 // of one message; there are fewer of larger ones, and the memory is dearer
 	recentOverhead = 256     // of a message besides its body, about
 	// recentAge is after how long nobody will ask any more: another server indexes.
