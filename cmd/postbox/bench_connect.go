@@ -21,7 +21,7 @@ type benchConnectCmd struct {
 	PerUser     int           `default:"10" help:"Devices of a user."`
 	AtOnce      int           `default:"64" help:"Handshakes at once."`
 	Rounds      int           `default:"1" help:"How often each broker takes its turn."`
-	Settle      time.Duration `default:"3s" help:"From the last connection until memory is looked at."`
+	Settle      time.Duration `default:"15s" help:"From the last connection until memory is looked at."`
 	Connect     time.Duration `default:"2m" help:"Time for all to connect, and for all to come back."`
 	Kill        bool          `help:"Kill the server instead of cutting its connections. Something else must start it again at the same address."`
 	DatabaseURL string        `help:"Database of the server."`

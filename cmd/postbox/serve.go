@@ -50,7 +50,7 @@ Examples:
 
 // Run serves until SIGINT or SIGTERM; a second signal ends it at once.
 func (c *serveCmd) Run(ctx context.Context, g *globals) error {
-	collectLess()
+	tendMemory(ctx)
 	config, err := loadConfig(g, c.flags())
 	if err != nil {
 		return err
