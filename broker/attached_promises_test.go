@@ -99,6 +99,8 @@ func TestAttachedConnections(t *testing.T) {
 			if kind == mochiTCP || kind == mochiWS {
 				want = 2
 			}
+			// It is stored once the connection has ended, which the new one does not wait for.
+			await(t, "the will after a DISCONNECT that asks for one", func() bool { return a.stored(alice, "gone") >= want })
 			if n := a.stored(alice, "gone"); n != want {
 				t.Errorf("%d wills after a DISCONNECT that asks for one, want %d", n, want)
 			}

@@ -18,8 +18,8 @@ type PublicOptions struct {
 	Origins []string
 	// Proxies say where a request comes from. Zero: nobody does.
 	Proxies auth.Proxies
-	// MQTT serves one connection to its end; the state is that of its TLS, nil if
-	// it has none.
+	// MQTT serves one connection to its end, in a goroutine of its own; the state is
+	// that of its TLS, nil if it has none.
 	MQTT func(net.Conn, *tls.ConnectionState)
 	// API is the operations, below /v1/; none if it is nil.
 	API http.Handler

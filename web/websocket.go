@@ -26,7 +26,9 @@ type upgrader struct {
 // NewUpgrade is the handler of MQTT over WebSocket alone, for any path.
 func NewUpgrade(o PublicOptions) http.Handler { return &upgrader{o} }
 
-// ServeHTTP implements http.Handler. It returns when the connection has ended.
+// ServeHTTP implements http.Handler. It returns when the connection has begun: what
+// belongs to the request, and the deep stack of its goroutine, would else be kept for
+// as long as the connection is, which is more than MQTT takes.
 func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !u.allowed(r) {
 		http.Error(w, "this origin may not connect: add it to listen.origins", http.StatusForbidden)
@@ -48,11 +50,11 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, bytes, nil, r.Header.Get("traceparent")}
+	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, bytes, nil, strings.Clone(r.Header.Get("traceparent"))}
 	if from, told := u.o.Proxies.Client(r); told {
 		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
 	}
-	u.o.MQTT(stream, r.TLS)
+	go u.o.MQTT(stream, r.TLS)
 }
 
 // conn is a WebSocket as a stream. Its Close does not wait for the peer's
