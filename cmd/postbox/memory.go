@@ -11,7 +11,7 @@ import (
 
 // Go collects garbage when the heap is twice what is alive. A server that holds
 // little of itself, most of which passes through, would collect ten times a second,
-// for a sixth of its processor time.
+// for a tenth of its processor time.
 const (
 	heapFloor    = 64 << 20 // bytes to which the heap may grow before it is collected
 	usualPercent = 100      // that what is alive may grow by; where there is much, as ever
@@ -19,7 +19,7 @@ const (
 )
 
 // After a storm Go keeps as much memory as the next one would need, for long: of
-// 10,000 connections a quarter of what they take. It is given back when nothing
+// 10,000 connections a fifth of what they take. It is given back when nothing
 // needs it: while little is allocated, and if it is worth a collection.
 const (
 	giveBackOften  = 5 * time.Second
