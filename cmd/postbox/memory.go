@@ -13,7 +13,7 @@ import (
 // little of itself, most of which passes through, would collect ten times a second,
 // for a tenth of its processor time.
 const (
-	heapFloor    = 64 << 20 // bytes to which the heap may grow before it is collected
+	heapFloor    = 32 << 20 // bytes to which the heap may grow before it is collected
 	usualPercent = 100      // that what is alive may grow by; where there is much, as ever
 	mostPercent  = 800
 )

@@ -12,7 +12,7 @@ import (
 func TestGrowthOfTheHeap(t *testing.T) {
 	t.Parallel()
 	for live, want := range map[uint64]int{
-		0: 100, 1: 800, 7 << 20: 800, 8 << 20: 700, 16 << 20: 300, 20 << 20: 220, 31 << 20: 100, 32 << 20: 100, 40 << 30: 100,
+		0: 100, 1: 800, 3 << 20: 800, 4 << 20: 700, 8 << 20: 300, 10 << 20: 220, 15 << 20: 100, 16 << 20: 100, 40 << 30: 100,
 	} {
 		if got := growthFor(live); got != want {
 			t.Errorf("%d bytes alive may grow by %d %%, want %d", live, got, want)
