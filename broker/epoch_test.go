@@ -161,9 +161,17 @@ func TestClientAheadOfItsInbox(t *testing.T) {
 		t.Errorf("asked %d times to be replaced, %d epochs: any client can end an epoch", n, epochs())
 	}
 	w.exec(`UPDATE postbox.epochs SET began_at = began_at - interval '1 year'`)
+	alice := w.user("alice")
+	sender := w.connect(t, login{user: alice, id: "desk", clean: true})
 	ahead()
 	if n := w.replaced.Load(); n != 1 || epochs() != 2 {
 		t.Errorf("asked %d times to be replaced, %d epochs, want 1 and 2", n, epochs())
+	}
+	// Who was told may have somebody write: not in the epoch that is over.
+	sender.publish(publication{id: 1, qos: 1, topic: "inbox/" + bob, body: "late"})
+	sender.Ended()
+	if w.stored(alice, "late") != 0 {
+		t.Error("a message was stored in an epoch that is over")
 	}
 	w.restart()
 	if epoch, err = w.store.Epoch(t.Context()); err != nil {

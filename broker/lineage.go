@@ -31,6 +31,11 @@ func (l lineage) Ahead(ctx context.Context) {
 	case err != nil:
 		l.o.Logger.Warn("beginning an epoch failed", "error", err)
 	case began:
+		// The client is told that the epoch is over. What somebody sends upon that must
+		// not be stored and delivered in it while this engine ends.
+		for _, lane := range l.running() {
+			lane.Refuse()
+		}
 		l.o.Logger.Error("a client knows of entries that the database does not have: it was put back to an older state; starting again in a new epoch")
 		l.o.Replaced()
 	}
