@@ -267,7 +267,7 @@ func (c *Conn) kick() {
 	}
 	c.writing = true
 	if c.raw != nil {
-		writing.add(c)
+		shared.add(c)
 		return
 	}
 	go c.flush(nil, nil)
@@ -306,7 +306,7 @@ func (c *Conn) flush(out *output, a *attempt) {
 			out.free()
 			out = nil
 			if a != nil && c.output != nil && c.err == nil {
-				writing.add(c)
+				shared.add(c)
 				c.mu.Unlock()
 				return
 			}

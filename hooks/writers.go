@@ -20,9 +20,9 @@ type writers struct {
 	running int
 }
 
-// writing are those of this process. Half of the processors are left to those who
+// shared are those of this process. Half of the processors are left to those who
 // have something to write.
-var writing = &writers{most: max(1, runtime.GOMAXPROCS(0)/2)}
+var shared = &writers{most: max(1, runtime.GOMAXPROCS(0)/2)}
 
 // add has a connection written for.
 func (w *writers) add(c *Conn) {

@@ -30,10 +30,10 @@ const (
 
 // tendMemory lets the heap of this process grow to heapFloor from now on, unless the
 // environment says how it shall be collected (GOGC; pkg.go.dev/runtime), and gives
-// memory back to the system while little goes on, until ctx ends.
+// memory back to the system while little goes on; both until ctx ends.
 func tendMemory(ctx context.Context) {
 	if os.Getenv("GOGC") == "" {
-		(&collector{percent: usualPercent}).afterNext()
+		(&collector{ctx, usualPercent}).afterNext()
 	}
 	go func() {
 		ticks := time.NewTicker(giveBackOften)
@@ -52,11 +52,17 @@ func tendMemory(ctx context.Context) {
 }
 
 // collector adjusts after each collection how far the heap may grow until the next.
-type collector struct{ percent int }
+type collector struct {
+	ctx     context.Context
+	percent int
+}
 
 // afterNext adjusts when this collection is over, and so on.
 func (c *collector) afterNext() {
 	runtime.AddCleanup(&struct{ p *collector }{c}, func(c *collector) {
+		if c.ctx.Err() != nil {
+			return
+		}
 		if p := growthFor(memoryNow().live); p != c.percent {
 			c.percent = p
 			debug.SetGCPercent(p)
@@ -70,8 +76,8 @@ func growthFor(live uint64) int {
 	if live == 0 {
 		return usualPercent
 	}
-	p := max(usualPercent, min(mostPercent, heapFloor*100/int(live)-100))
-	return p / 20 * 20 // not a new one for each collection
+	p := min(mostPercent+100, uint64(heapFloor)*100/live) // of the goal
+	return int(max(usualPercent+100, p)-100) / 20 * 20    // not a new one for each collection
 }
 
 // giver decides when memory is given back.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"testing"
 	"time"
@@ -28,6 +29,8 @@ func TestTendMemory(t *testing.T) {
 		metrics.Read(s)
 		return s[0].Value.Uint64()
 	}
+	before := debug.SetGCPercent(usualPercent) // a server of another test may have left another
+	t.Cleanup(func() { debug.SetGCPercent(before) })
 	t.Setenv("GOGC", "100")
 	tendMemory(t.Context())
 	runtime.GC()

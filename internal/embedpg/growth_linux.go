@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Growth is looked for so often, where there was none ten times less, and written so many bytes at a time with a pause
-// after each: a commit in between waits for one of them at most.
+// Growth is looked for so often, where there was none ten times less, and written so
+// many bytes at a time with a pause after each: a commit in between waits for one of
+// them at most.
 const (
 	growthEvery = 500 * time.Millisecond
 	growthQuiet = 9 // looks to be left out
