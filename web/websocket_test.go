@@ -266,3 +266,41 @@ func TestPeerGone(t *testing.T) {
 		t.Error("the connection does not end")
 	}
 }
+
+// The handler returns while the connection goes on: what belongs to a request is not
+// kept for as long as its WebSocket is.
+func TestTheRequestEndsBeforeItsWebSocket(t *testing.T) {
+	t.Parallel()
+	serving, ended, returned := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	upgrade := web.NewUpgrade(web.PublicOptions{Logger: slog.New(slog.DiscardHandler), MQTT: func(c net.Conn, _ *tls.ConnectionState) {
+		close(serving)
+		_, _ = io.Copy(c, c)
+		close(ended)
+	}})
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		upgrade.ServeHTTP(w, r)
+		close(returned)
+	}))
+	t.Cleanup(s.Close)
+	c, _, err := dial(t, s, nil, "mqtt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range []chan struct{}{serving, returned} {
+		select {
+		case <-event:
+		case <-time.After(patience):
+			t.Fatal("the handler waits for the end of its connection, or does not serve it")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.Write(ctx, websocket.MessageBinary, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, p, err := c.Read(ctx); err != nil || string(p) != "hello" {
+		t.Errorf("after its request has ended it echoes %q, %v", p, err)
+	}
+	_ = c.CloseNow()
+	<-ended
+}
