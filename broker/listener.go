@@ -90,14 +90,30 @@ func (d *door) accept(l net.Listener, at entrance) {
 }
 
 // serve runs one connection to its end; by is the certificate that it has
-// already shown. PROXY header, handshake and CONNECT share one deadline.
-// Whatever goes wrong, a panic of Mochi's decoders too, ends this connection
-// only.
+// already shown. Whatever goes wrong, a panic of Mochi's decoders too, ends this
+// connection only. What is needed while it comes in is on admit's stack: this one
+// is kept for as long as the connection is, and doubles beyond 8 KiB.
 func (d *door) serve(raw net.Conn, at entrance, by *hooks.Certificate) {
-	g, inner := d.greeting, raw
-	leave := func() {}
-	defer func() { leave() }()
-	g.Done = func() { leave() }
+	v := &visit{door: d}
+	defer v.end()
+	if v.admit(raw, at, by) {
+		v.stay(at.name)
+	}
+}
+
+// visit is a connection on its way in, and what is to be done when it ends.
+type visit struct {
+	door  *door
+	conn  *hooks.Conn // nil: not added
+	host  string
+	leave func() // nil: enter has not counted it
+}
+
+// admit reports whether MQTT may begin. PROXY header, handshake and CONNECT share one
+// deadline.
+func (v *visit) admit(raw net.Conn, at entrance, by *hooks.Certificate) bool {
+	d, g, inner := v.door, v.door.greeting, raw
+	g.Done = v.counted
 	var header *proxied
 	if at.proxied && d.proxies.Trusts(raw.RemoteAddr()) {
 		header = newProxied(raw)
@@ -111,44 +127,61 @@ func (d *door) serve(raw net.Conn, at entrance, by *hooks.Certificate) {
 	conn := hooks.NewConn(inner, g)
 	if !d.add(conn, at.name) {
 		_ = raw.Close()
-		return
+		return false
 	}
-	defer d.end(conn)
-	host := hostOf(raw)
-	defer func() {
-		if fault := recover(); fault != nil {
-			d.panics.Add(1)
-			d.log.Error("a connection ended in a panic", "panic", fault, "remote", host, "stack", string(debug.Stack()))
-		}
-	}()
+	v.conn, v.host = conn, hostOf(raw)
 	if header != nil {
 		switch err := header.readHeader(); {
 		case errors.Is(err, errNothingSaid):
-			d.log.Debug("connection ended", "error", err, "remote", host)
-			return
+			d.log.Debug("connection ended", "error", err, "remote", v.host)
+			return false
 		case err != nil:
-			d.log.Warn("a connection of a trusted proxy was refused", "error", err, "proxy", host)
-			return
+			d.log.Warn("a connection of a trusted proxy was refused", "error", err, "proxy", v.host)
+			return false
 		}
-		host = hostOf(conn)
+		v.host = hostOf(conn)
 	}
-	if !d.arrivals.allow(host) || !d.enter(host) {
+	if !d.arrivals.allow(v.host) || !d.enter(v.host) {
 		d.turnedAway.Add(1)
-		return
+		return false
 	}
-	leave = sync.OnceFunc(func() { d.leave(host) })
+	v.leave = sync.OnceFunc(func() { d.leave(v.host) })
 	if secure != nil {
 		if err := d.handshake(secure); err != nil {
-			d.log.Debug("a handshake failed", "error", err, "remote", host)
-			return
+			d.log.Debug("a handshake failed", "error", err, "remote", v.host)
+			return false
 		}
 		state := secure.ConnectionState()
 		by = d.certificates.client(&state)
 	}
 	conn.Certify(by)
-	if err := d.server.EstablishConnection(at.name, conn); err != nil {
-		d.log.Debug("connection ended", "error", err, "remote", host)
+	return true
+}
+
+// counted ends the time in which the connection counts as one that has not sent
+// CONNECT.
+func (v *visit) counted() {
+	if v.leave != nil {
+		v.leave()
 	}
+}
+
+// stay has Mochi serve the connection until it ends.
+func (v *visit) stay(listener string) {
+	if err := v.door.server.EstablishConnection(listener, v.conn); err != nil {
+		v.door.log.Debug("connection ended", "error", err, "remote", v.host)
+	}
+}
+
+func (v *visit) end() {
+	if fault := recover(); fault != nil {
+		v.door.panics.Add(1)
+		v.door.log.Error("a connection ended in a panic", "panic", fault, "remote", v.host, "stack", string(debug.Stack()))
+	}
+	if v.conn != nil {
+		v.door.end(v.conn)
+	}
+	v.counted()
 }
 
 // handshake is bounded by the read deadline that the connection already has, and

@@ -17,13 +17,18 @@ import (
 // overWebSocket opens a connection and sends nothing.
 func (w *world) overWebSocket(t testing.TB) *wire {
 	t.Helper()
+	return newWire(t, websocket.NetConn(context.Background(), w.socket(t), websocket.MessageBinary))
+}
+
+func (w *world) socket(t testing.TB) *websocket.Conn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws://"+w.at.HTTP+"/mqtt", &websocket.DialOptions{Subprotocols: []string{"mqtt"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newWire(t, websocket.NetConn(context.Background(), c, websocket.MessageBinary))
+	return c
 }
 
 func TestOverWebSocket(t *testing.T) {
@@ -78,6 +83,24 @@ func TestWebSocketDisconnectReason(t *testing.T) {
 	}
 	if lost > 0 {
 		t.Errorf("%d of 20 were not told that they were taken over", lost)
+	}
+}
+
+// A WebSocket that has had nothing for a while still answers pings: the time that a
+// write may take is over when it is.
+func TestWebSocketAnswersPingsLater(t *testing.T) {
+	w := sharedWorld(t)
+	socket := w.socket(t)
+	c := newWire(t, websocket.NetConn(context.Background(), socket, websocket.MessageBinary))
+	if ack := c.login(login{user: w.user("bob"), id: "page"}); ack.ReasonCode != 0 {
+		t.Fatalf("CONNACK %#x", ack.ReasonCode)
+	}
+	socket.CloseRead(t.Context()) // reads answers
+	time.Sleep(11 * time.Second)  // a write may take ten
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := socket.Ping(ctx); err != nil {
+		t.Errorf("no answer: %v", err)
 	}
 }
 

@@ -349,9 +349,7 @@ func (c *Conn) writeOut(out []byte, a *attempt) (int, error) {
 		}
 		rest = rest[n:]
 	}
-	if c.raw != nil {
-		c.beginPiece(0)
-	}
+	c.beginPiece(0) // for attempts, and what a WebSocket answers by itself
 	return len(out), nil
 }
 

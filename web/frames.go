@@ -2,8 +2,10 @@ package web
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"time"
@@ -17,6 +19,9 @@ const (
 	framePace    = 1 << 10  // bytes a second
 	framePerByte = 16       // for each byte of MQTT: a frame for it
 	framePing    = 128      // bytes more for a ping: its answer is a write
+
+	frameReader = 2 << 10 // bytes of the buffer in which frames are found
+	frameWriter = 1 << 10 // bytes of the one in which a frame is put together, if it fits
 )
 
 // errFrames ends a WebSocket that sends frames without packets.
@@ -53,13 +58,13 @@ func (f *frames) ping(context.Context, []byte) bool {
 	return !f.broke()
 }
 
-// carry reads MQTT by read, and counts it in favour of its frames.
-func (f *frames) carry(p []byte, read func([]byte) (int, error)) (int, error) {
-	f.asked = len(p)
-	n, err := read(p)
+// begin is called before MQTT is read into p, and carried when n bytes of it were,
+// in favour of their frames.
+func (f *frames) begin(p []byte) { f.asked = len(p) }
+
+func (f *frames) carried(n int) {
 	f.asked = 0
 	f.debt = max(0, f.debt-float64(n*(1+framePerByte)))
-	return n, err
 }
 
 // framed hands out the connection of a request through frames.
@@ -68,9 +73,21 @@ type framed struct {
 	frames *frames
 }
 
-// Hijack implements http.Hijacker.
+// Hijack implements http.Hijacker. The buffers are smaller than those of a request:
+// there is one of each for as long as the connection is.
 func (w framed) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
 	w.frames.Conn = c
-	return w.frames, rw, err
+	early, err := rw.Peek(rw.Reader.Buffered()) // what came with the request
+	if err != nil {
+		return nil, nil, err
+	}
+	in := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), w.frames), max(frameReader, len(early)))
+	if _, err := in.Peek(len(early)); err != nil {
+		return nil, nil, err
+	}
+	return w.frames, bufio.NewReadWriter(in, bufio.NewWriterSize(w.frames, frameWriter)), nil
 }

@@ -3,10 +3,10 @@ package web
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,6 +16,8 @@ import (
 // subprotocols are the names that MQTT clients ask for (OASIS MQTT 5 §6.0-4;
 // the second is that of 3.1).
 var subprotocols = []string{"mqtt", "mqttv3.1"}
+
+var errText = errors.New("MQTT is in binary messages, not in text")
 
 // upgrader turns a request into an MQTT connection. Unlike Mochi's listener it
 // shares its port, checks the origin, and insists on the subprotocol.
@@ -50,31 +52,73 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// A message may hold many packets; the packets have their own limit.
 	c.SetReadLimit(-1)
-	stream := &conn{websocket.NetConn(context.Background(), c, websocket.MessageBinary), c, bytes, nil, strings.Clone(r.Header.Get("traceparent"))}
+	stream := &conn{frames: bytes, ws: c, traceParent: strings.Clone(r.Header.Get("traceparent"))}
 	if from, told := u.o.Proxies.Client(r); told {
 		stream.remote = &net.TCPAddr{IP: from.AsSlice()}
 	}
 	go u.o.MQTT(stream, r.TLS)
 }
 
-// conn is a WebSocket as a stream. Its Close does not wait for the peer's
-// good-bye: MQTT has its own.
+// conn is a WebSocket as a stream; its deadlines and addresses are those of the TCP
+// connection beneath. Once a deadline has passed within a frame, no more can be read,
+// or written, of it. Its Close does not wait for the peer's good-bye: MQTT has its own.
+//
+// It is what websocket.NetConn is, without that one's contexts and timers, which take
+// as much memory as the rest of an idle connection, and of which no deadline is told
+// as every net.Conn tells it.
 type conn struct {
-	net.Conn
+	*frames
 	ws          *websocket.Conn
-	frames      *frames
-	remote      net.Addr // as proxies tell it; nil: they do not
+	message     io.Reader // that is being read; nil: none
+	remote      net.Addr  // as proxies tell it; nil: they do not
 	traceParent string
 }
 
-// Read implements net.Conn. A deadline that has passed is told as every net.Conn
-// tells it.
+// Read implements net.Conn.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.frames.carry(p, c.Conn.Read)
-	if errors.Is(err, context.Canceled) { // nothing else cancels it
-		err = os.ErrDeadlineExceeded
-	}
+	c.frames.begin(p)
+	n, err := c.read(p)
+	c.frames.carried(n)
 	return n, err
+}
+
+func (c *conn) read(p []byte) (int, error) {
+	for {
+		if c.message == nil {
+			kind, message, err := c.ws.Reader(context.Background())
+			switch {
+			case isFarewell(err):
+				return 0, io.EOF
+			case err != nil:
+				return 0, err
+			case kind != websocket.MessageBinary: // [MQTT-6.0.0-1]
+				_ = c.ws.Close(websocket.StatusUnsupportedData, errText.Error())
+				return 0, errText
+			}
+			c.message = message
+		}
+		n, err := c.message.Read(p)
+		if errors.Is(err, io.EOF) {
+			c.message, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// isFarewell reports whether the peer has ended the connection as it should.
+func isFarewell(err error) bool {
+	status := websocket.CloseStatus(err)
+	return status == websocket.StatusNormalClosure || status == websocket.StatusGoingAway
+}
+
+// Write implements net.Conn: p is a message of its own.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.ws.Write(context.Background(), websocket.MessageBinary, p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // RemoteAddr is where the page is, also behind trusted proxies.
@@ -82,7 +126,7 @@ func (c *conn) RemoteAddr() net.Addr {
 	if c.remote != nil {
 		return c.remote
 	}
-	return c.Conn.RemoteAddr()
+	return c.frames.RemoteAddr()
 }
 
 // TraceParent is the trace that the request names (W3C Trace Context §3.2), as it

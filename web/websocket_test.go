@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -204,6 +206,67 @@ func TestFramesAreAStream(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("the connection does not end")
+	}
+}
+
+// Who sends more than the request in one piece loses nothing, though it is more than
+// the buffer of a WebSocket.
+func TestFramesWithTheRequest(t *testing.T) {
+	t.Parallel()
+	got := make(chan []byte, 1)
+	s := public(t, nil, func(c net.Conn) {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		p := make([]byte, 6000)
+		n, _ := io.ReadFull(c, p)
+		got <- p[:n]
+	})
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	piece := []byte("GET /mqtt HTTP/1.1\r\nHost: " + s.Listener.Addr().String() + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
+	var want []byte
+	for i := range 60 {
+		part := bytes.Repeat([]byte{byte(i)}, 100)
+		piece = append(append(piece, 0x82, 0x80|100, 0, 0, 0, 0), part...) // RFC 6455 §5.2, a mask of zeros
+		want = append(want, part...)
+	}
+	if _, err := c.Write(piece); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case p := <-got:
+		if !bytes.Equal(p, want) {
+			t.Errorf("%d bytes arrived, or others, not %d", len(p), len(want))
+		}
+	case <-time.After(patience):
+		t.Error("the connection was not taken")
+	}
+}
+
+// A deadline is told as every net.Conn tells it, and what is written after one of
+// reading still arrives.
+func TestDeadlineOfReading(t *testing.T) {
+	t.Parallel()
+	told := make(chan error, 1)
+	s := public(t, nil, func(c net.Conn) {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		told <- err
+		_, _ = c.Write([]byte("too late"))
+	})
+	c, _, err := dial(t, s, nil, "mqtt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, p, err := c.Read(t.Context())
+	if string(p) != "too late" {
+		t.Errorf("received %q, %v", p, err)
+	}
+	if err := <-told; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("told %v", err)
 	}
 }
 
