@@ -84,18 +84,21 @@ func (r *indexRound) collect(ctx context.Context, now []indexStretch) (*cut, err
 	for _, s := range r.asked {
 		changed[s.conversation] = changed[s.conversation] || s.changed
 	}
-	held := make([][]indexRow, len(now))
+	held := make([]indexRow, 0, indexMessages)
+	ends := make([]int, len(now)) // of each stretch, in held
 	var rest []indexStretch
 	var places []int // of rest in now
 	for i, s := range now {
+		there := false
 		if !changed[s.conversation] {
-			held[i] = r.recent.take(s)
+			held, there = r.recent.take(s, held)
 		}
-		if held[i] == nil {
+		if !there {
 			rest, places = append(rest, s), append(places, i)
 		}
+		ends[i] = len(held)
 	}
-	end := len(now)
+	end := len(held)
 	var stop *cut
 	if len(rest) > 0 {
 		var err error
@@ -104,12 +107,10 @@ func (r *indexRound) collect(ctx context.Context, now []indexStretch) (*cut, err
 		}
 		if stop != nil {
 			stop.at = places[stop.at]
-			end = stop.at
+			end = ends[stop.at]
 		}
 	}
-	for _, rows := range held[:end] {
-		r.addAll(rows)
-	}
+	r.addAll(held[:end])
 	return stop, nil
 }
 

@@ -56,23 +56,23 @@ func (r *recent) put(all []*postbox.Publish, now time.Time) {
 	}
 }
 
-// take gives out all messages of a stretch, and forgets them; none if one is not
-// there.
-func (r *recent) take(s indexStretch) []indexRow {
+// take appends all messages of a stretch to rows, and forgets them; false, and nothing
+// appended, if one is not there.
+func (r *recent) take(s indexStretch, rows []indexRow) (all []indexRow, there bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rows := make([]indexRow, 0, s.count)
+	all = rows
 	for seq := s.after + 1; seq <= s.after+postbox.Seq(s.count); seq++ {
 		if row, ok := r.rows[indexKey{s.conversation, seq}]; ok {
-			rows = append(rows, row)
+			all = append(all, row)
 			delete(r.rows, row.key)
 			r.bytes -= len(row.body) + recentOverhead
 		}
 	}
-	if len(rows) < s.count {
-		return nil
+	if len(all) < len(rows)+s.count {
+		return rows, false
 	}
-	return rows
+	return all, true
 }
 
 // rowOf is what the indexer would read of a message that was stored just now.

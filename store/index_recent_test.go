@@ -27,24 +27,24 @@ func TestRecent(t *testing.T) {
 	}
 	r.asked.Store(true)
 	r.put([]*postbox.Publish{sentJustNow(1, 1, 10), sentJustNow(1, 2, 10), sentJustNow(2, 1, 20), sentJustNow(2, 2, recentBody+1)}, now)
-	if got := r.take(indexStretch{conversation: 1, count: 3}); got != nil {
+	if got, there := r.take(indexStretch{conversation: 1, count: 3}, nil); there || got != nil {
 		t.Errorf("%d rows of a stretch that is not there as a whole", len(got))
 	}
-	if got := r.take(indexStretch{conversation: 2, count: 1}); len(got) != 1 || len(got[0].body) != 20 || got[0].low != 5 || got[0].high != 7 {
+	if got, there := r.take(indexStretch{conversation: 2, count: 1}, nil); !there || len(got) != 1 || len(got[0].body) != 20 || got[0].low != 5 || got[0].high != 7 {
 		t.Errorf("got %d rows, want the one between 5 and 7", len(got))
 	}
-	if got := r.take(indexStretch{conversation: 2, count: 1}); got != nil || len(r.rows) != 0 || r.bytes != 0 {
+	if got, there := r.take(indexStretch{conversation: 2, count: 1}, nil); there || got != nil || len(r.rows) != 0 || r.bytes != 0 {
 		t.Errorf("%d rows are given out twice; %d with %d bytes are left", len(got), len(r.rows), r.bytes)
 	}
-	if got := r.take(indexStretch{conversation: 2, after: 1, count: 1}); got != nil {
+	if _, there := r.take(indexStretch{conversation: 2, after: 1, count: 1}, nil); there {
 		t.Error("a large body is remembered")
 	}
 	const fit = recentBytes / (recentBody + recentOverhead)
 	for i := range postbox.Seq(2 * fit) {
 		r.put([]*postbox.Publish{sentJustNow(3, i+1, recentBody)}, now)
 	}
-	if len(r.rows) != fit || r.take(indexStretch{conversation: 3, count: 1}) == nil {
-		t.Errorf("%d are remembered, want the first %d", len(r.rows), fit)
+	if _, there := r.take(indexStretch{conversation: 3, count: 1}, nil); !there || len(r.rows) != fit-1 {
+		t.Errorf("%d are remembered, want the first %d but one", len(r.rows), fit)
 	}
 	r.put([]*postbox.Publish{sentJustNow(3, 5000, recentBody)}, now)
 	r.put([]*postbox.Publish{sentJustNow(3, 5001, recentBytes-recentOverhead-r.bytes)}, now)
@@ -52,7 +52,7 @@ func TestRecent(t *testing.T) {
 		t.Fatalf("%d bytes are held", r.bytes)
 	}
 	r.put([]*postbox.Publish{sentJustNow(3, 300, 10)}, now.Add(2*recentAge))
-	if got := r.take(indexStretch{conversation: 3, after: 299, count: 1}); got == nil {
+	if _, there := r.take(indexStretch{conversation: 3, after: 299, count: 1}, nil); !there {
 		t.Error("what nobody has asked for keeps all room")
 	}
 }

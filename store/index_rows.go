@@ -1,14 +1,11 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lib/pq"
@@ -33,12 +30,31 @@ type indexKey struct {
 
 // indexRows are rows for the index under construction.
 type indexRows struct {
-	keys    []indexKey
-	senders pq.Int64Array
-	sent    []time.Time
-	expires []sql.NullTime
-	terms   []string // of the message, without those of the windows
-	seen    map[indexKey]bool
+	rows  []newRow
+	terms []byte // of all rows, one after the other, as PostgreSQL reads a tsvector
+	seen  map[indexKey]bool
+}
+
+// mostSpare is how many bytes of terms are kept for the next rows.
+const mostSpare = 1 << 20
+
+// reset makes room for other rows in the same memory.
+func (x *indexRows) reset() {
+	if cap(x.terms) > mostSpare {
+		x.terms = nil
+	}
+	x.rows, x.terms = x.rows[:0], x.terms[:0]
+	clear(x.seen)
+}
+
+// newRow is a row on its way into the index.
+type newRow struct {
+	key      indexKey
+	sender   int64
+	sent     time.Time
+	expires  sql.NullTime
+	from, to int   // its terms, without those of the windows
+	number   int64 // by which these are known; given when it is written
 }
 
 // indexColumns are what indexRow takes of a message m in a conversation c.
@@ -85,52 +101,53 @@ func (x *indexRows) add(r *indexRow, now time.Time) {
 	if r.retracted || !r.known || r.expires.Valid && !r.expires.Time.After(now) || x.seen[r.key] || !indexed(r.contentType, r.body) {
 		return
 	}
-	terms := termsOf(string(r.body))
-	if len(terms) == 0 {
+	from := len(x.terms)
+	b, found := appendTerms(x.terms, r.body)
+	if !found {
 		return
 	}
 	if x.seen == nil {
-		x.seen = make(map[indexKey]bool)
+		x.seen = make(map[indexKey]bool, indexMessages)
 	}
 	x.seen[r.key] = true
-	var b strings.Builder
 	if r.low != r.high {
-		b.WriteString(userTerm(postbox.UserID(r.low)) + " " + userTerm(postbox.UserID(r.high)))
+		b = appendTerm(appendTerm(b, "U", r.low), "U", r.high)
 	} else {
-		b.WriteString(conversationTerm(r.key.conversation))
+		b = appendTerm(b, "C", int64(r.key.conversation))
 	}
-	b.WriteString(" " + placeTerm(r.key.conversation, int64(r.key.seq)>>placeWindow))
-	for _, t := range terms {
-		b.WriteByte(' ')
-		b.WriteString(quoteTerm(t))
-	}
-	x.keys = append(x.keys, r.key)
-	x.senders = append(x.senders, r.sender)
-	x.sent = append(x.sent, r.sent)
-	x.expires = append(x.expires, r.expires)
-	x.terms = append(x.terms, b.String())
+	b = strconv.AppendInt(append(appendTerm(b, "D", int64(r.key.conversation)), 'x'), int64(r.key.seq)>>placeWindow, 16)
+	x.rows = append(x.rows, newRow{key: r.key, sender: r.sender, sent: r.sent, expires: r.expires, from: from, to: len(b)})
+	x.terms = b
 }
 
 // Words are in small letters: a term that begins with a capital is none.
 
 // userTerm is on each message of a user's direct conversations with others.
-func userTerm(u postbox.UserID) string { return "U" + strconv.FormatInt(int64(u), 16) }
+func userTerm(u postbox.UserID) string { return term("U", int64(u)) }
 
 // conversationTerm is on each message of a room, and on notes to oneself.
-func conversationTerm(c postbox.ConversationID) string { return "C" + strconv.FormatInt(int64(c), 16) }
+func conversationTerm(c postbox.ConversationID) string { return term("C", int64(c)) }
 
-// placeTerm is on each message of a window of a conversation.
+// placeTerm is on each message of a window of a conversation. It is written in add, too.
 func placeTerm(c postbox.ConversationID, window int64) string {
-	return "D" + strconv.FormatInt(int64(c), 16) + "x" + strconv.FormatInt(window, 16)
+	return term("D", int64(c)) + term("x", window)
 }
 
 // windowTerm is on each row of a window.
-func windowTerm(bits int, window int64) string {
-	name := "A"
+func windowTerm(bits int, window int64) string { return term(windowName(bits), window) }
+
+func windowName(bits int) string {
 	if bits == largeWindow {
-		name = "B"
+		return "B"
 	}
-	return name + strconv.FormatInt(window, 16)
+	return "A"
+}
+
+func term(name string, n int64) string { return name + strconv.FormatInt(n, 16) }
+
+// appendTerm appends a space and a term.
+func appendTerm(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(append(b, ' '), name...), n, 16)
 }
 
 // bodyWithin are the last columns of a reading of messages m: the body, as long as
@@ -225,128 +242,6 @@ func (r *indexRound) read(ctx context.Context, look string, scan func(*sql.Rows)
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read messages: %w", err)
-	}
-	return nil
-}
-
-// write puts the rows into the index and into its windows, from the next number
-// on. newest is when the youngest message so far was sent.
-func (r *indexRound) write(ctx context.Context, next *int64, newest *sql.NullTime) error {
-	if len(r.keys) == 0 {
-		return nil
-	}
-	var windows, newests, oldests pq.Int64Array
-	for i := range r.keys {
-		small := *next >> smallWindow
-		r.terms[i] = windowTerm(smallWindow, small) + " " + windowTerm(largeWindow, *next>>largeWindow) + " " + r.terms[i]
-		if !newest.Valid || newest.Time.Before(r.sent[i]) {
-			*newest = sql.NullTime{Time: r.sent[i], Valid: true}
-		}
-		at := r.sent[i].UnixMicro()
-		if len(windows) == 0 || windows[len(windows)-1] != small {
-			windows, newests, oldests = append(windows, small), append(newests, 0), append(oldests, at)
-		}
-		last := len(windows) - 1
-		newests[last], oldests[last] = newest.Time.UnixMicro(), min(oldests[last], at)
-		*next++
-	}
-	put := r.copyIn
-	if r.again {
-		put = r.upsert
-	}
-	if err := put(ctx); err != nil {
-		return fmt.Errorf("write terms: %w", err)
-	}
-	const note = `
-		INSERT INTO postbox.search_windows AS w (id, newest, oldest)
-		SELECT u.id, ` + microTime + `, 'epoch'::timestamptz + u.oldest * interval '1 microsecond'
-		  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS u (id, at, oldest)
-		ON CONFLICT (id) DO UPDATE SET newest = greatest(w.newest, EXCLUDED.newest), oldest = least(w.oldest, EXCLUDED.oldest)`
-	if _, err := r.tx.ExecContext(ctx, note, windows, newests, oldests); err != nil {
-		return fmt.Errorf("write windows: %w", err)
-	}
-	return nil
-}
-
-// copyIn writes rows none of which is there.
-func (r *indexRound) copyIn(ctx context.Context) (err error) {
-	copying, err := r.tx.PrepareContext(ctx, `COPY postbox.search (conversation_id, seq, sender_id, sent_at, expires_at, terms) FROM STDIN`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, copying.Close()) }()
-	for _, i := range r.byKey() {
-		k := r.keys[i]
-		if _, err := copying.ExecContext(ctx, int64(k.conversation), int64(k.seq), r.senders[i], r.sent[i], r.expires[i], r.terms[i]); err != nil {
-			return err
-		}
-	}
-	_, err = copying.ExecContext(ctx)
-	return err
-}
-
-// byKey are the places of the rows in the order of their keys, in which the index
-// of these is written fastest.
-func (x *indexRows) byKey() []int {
-	places := make([]int, len(x.keys))
-	for i := range places {
-		places[i] = i
-	}
-	slices.SortFunc(places, func(a, b int) int {
-		return cmp.Or(cmp.Compare(x.keys[a].conversation, x.keys[b].conversation), cmp.Compare(x.keys[a].seq, x.keys[b].seq))
-	})
-	return places
-}
-
-// upsert writes rows some of which may be there.
-func (r *indexRound) upsert(ctx context.Context) error {
-	n := len(r.keys)
-	conversations, seqs := make(pq.Int64Array, n), make(pq.Int64Array, n)
-	sent, expires := make(pq.Int64Array, n), make(pq.Int64Array, n)
-	for i, k := range r.keys {
-		conversations[i], seqs[i], sent[i] = int64(k.conversation), int64(k.seq), r.sent[i].UnixMicro()
-		if r.expires[i].Valid {
-			expires[i] = r.expires[i].Time.UnixMicro()
-		}
-	}
-	const insert = `
-		INSERT INTO postbox.search AS s (conversation_id, seq, sender_id, sent_at, expires_at, terms)
-		SELECT u.conversation, u.seq, u.sender, ` + microTime + `,
-		       CASE WHEN u.expires > 0 THEN 'epoch'::timestamptz + u.expires * interval '1 microsecond' END, u.terms::tsvector
-		  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], string_to_array($6, E'\n'))
-		       AS u (conversation, seq, sender, at, expires, terms)
-		 ORDER BY u.conversation, u.seq
-		ON CONFLICT (conversation_id, seq) DO UPDATE
-		   SET sender_id = EXCLUDED.sender_id, sent_at = EXCLUDED.sent_at, expires_at = EXCLUDED.expires_at, terms = EXCLUDED.terms`
-	_, err := r.tx.ExecContext(ctx, insert, conversations, seqs, r.senders, sent, expires, strings.Join(r.terms, "\n"))
-	return err
-}
-
-// microTime is the time of microseconds u.at.
-const microTime = `'epoch'::timestamptz + u.at * interval '1 microsecond'`
-
-// forget removes the messages of stretches that cannot be found any more, though
-// they may be in the index.
-func (r *indexRound) forget(ctx context.Context, done []indexStretch) error {
-	var conversations, seqs pq.Int64Array
-	for _, s := range done {
-		if !s.changed {
-			continue // it was not there before
-		}
-		for seq := s.after + 1; seq <= s.after+postbox.Seq(s.count); seq++ {
-			if !r.seen[indexKey{s.conversation, seq}] {
-				conversations, seqs = append(conversations, int64(s.conversation)), append(seqs, int64(seq))
-			}
-		}
-	}
-	if len(seqs) == 0 {
-		return nil
-	}
-	const remove = `
-		DELETE FROM postbox.search s USING unnest($1::bigint[], $2::bigint[]) AS u (conversation, seq)
-		 WHERE s.conversation_id = u.conversation AND s.seq = u.seq`
-	if _, err := r.tx.ExecContext(ctx, remove, conversations, seqs); err != nil {
-		return fmt.Errorf("remove terms: %w", err)
 	}
 	return nil
 }

@@ -31,6 +31,7 @@ type Indexer struct {
 	untidy  int  // rows since the index was put in order
 	mayTidy bool // PostgreSQL lets us
 	floor   queueFloor
+	spare   indexRows // memory of the last round
 
 	covered atomic.Int64 // everything that was committed before is indexed; microseconds
 	filling atomic.Bool
@@ -96,12 +97,19 @@ func (x *Indexer) Round(ctx context.Context) (more bool, err error) {
 // put in may be there.
 func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool, err error) {
 	began := time.Now()
-	tx, err := x.store.db.BeginTx(ctx, nil)
+	conn, err := x.store.db.Conn(ctx)
+	if err != nil {
+		return false, away("index messages", err)
+	}
+	defer func() { _ = conn.Close() }()
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return false, away("index messages", err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	r := &indexRound{tx: tx, recent: &x.store.recent, now: began, from: from, again: again}
+	x.spare.reset()
+	r := &indexRound{conn: conn, tx: tx, recent: &x.store.recent, now: began, from: from, again: again, indexRows: x.spare}
+	defer func() { x.spare = r.indexRows }()
 	busy, err := r.run(ctx)
 	if err == nil && busy {
 		err = tx.Commit()
@@ -110,8 +118,8 @@ func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool,
 		return false, away("index messages", err)
 	}
 	if busy {
-		x.rows.Add(float64(len(r.keys)))
-		x.untidy += len(r.keys)
+		x.rows.Add(float64(len(r.rows)))
+		x.untidy += len(r.rows)
 		x.filling.Store(r.state.after.Valid)
 		if r.waiting.IsZero() {
 			r.waiting = began
@@ -141,7 +149,8 @@ func (x *Indexer) tidy(ctx context.Context) error {
 
 // indexRound is one transaction of the indexer.
 type indexRound struct {
-	tx     *sql.Tx
+	conn   *sql.Conn
+	tx     *sql.Tx // on it
 	recent *recent
 	now    time.Time
 	from   int64 // the row of the queue after which to look
@@ -202,7 +211,7 @@ func (r *indexRound) fill(ctx context.Context) error {
 		return err
 	}
 	s := &r.state
-	if len(r.keys) > 0 {
+	if len(r.rows) > 0 {
 		if err := r.write(ctx, &s.fillNext, &s.fillNewest); err != nil {
 			return err
 		}

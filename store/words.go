@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -167,13 +169,76 @@ func termsOf(body string) []string {
 	return all
 }
 
+// plainBytes is up to how many bytes of ASCII a body has its terms found in place:
+// most messages.
+const plainBytes = 1 << 10
+
+// appendTerms appends the terms of a body, those of termsOf, as PostgreSQL reads a
+// tsvector, and reports whether there are any.
+func appendTerms(b, body []byte) ([]byte, bool) {
+	before := len(b)
+	if len(body) <= plainBytes && !slices.ContainsFunc(body, func(c byte) bool { return c >= utf8.RuneSelf }) {
+		b = appendWords(b, body)
+		return b, len(b) > before
+	}
+	for _, t := range termsOf(string(body)) {
+		b = append(b, ' ')
+		b = append(b, quoteTerm(t)...)
+	}
+	return b, len(b) > before
+}
+
+// appendWords appends the different words of ASCII, each after a space.
+func appendWords(b, text []byte) []byte {
+	words := len(b)
+	for i := 0; i < len(text); {
+		if kindOf(rune(lower(text[i]))) != inWord {
+			i++
+			continue
+		}
+		at := len(b)
+		b = append(b, ' ')
+		for ; i < len(text) && kindOf(rune(lower(text[i]))) == inWord; i++ {
+			if len(b) <= at+maxWordBytes {
+				b = append(b, lower(text[i]))
+			}
+		}
+		if hasWord(b[words:at], b[at:]) {
+			b = b[:at]
+		}
+	}
+	return b
+}
+
+// hasWord reports whether a word is among others, each after a space.
+func hasWord(words, word []byte) bool {
+	for len(words) > 0 {
+		end := 1 + bytes.IndexByte(words[1:], ' ')
+		if end == 0 {
+			end = len(words)
+		}
+		if bytes.Equal(words[:end], word) {
+			return true
+		}
+		words = words[end:]
+	}
+	return false
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
 // indexed reports whether the body of a message can be found by its words: it is
 // text, as far as its type says, and PostgreSQL can hold it.
 func indexed(contentType string, body []byte) bool {
 	if len(body) == 0 || !readable(contentType) {
 		return false
 	}
-	return utf8.Valid(body) && strings.IndexByte(string(body), 0) < 0
+	return utf8.Valid(body) && bytes.IndexByte(body, 0) < 0
 }
 
 // readable reports whether people read what has this type; none is text.

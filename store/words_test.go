@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"errors"
+	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +48,39 @@ func TestTermsOf(t *testing.T) {
 	}
 	if n := len(termsOf(strings.Repeat("é", 1<<20))); n != 1 {
 		t.Errorf("%d terms of one word", n)
+	}
+}
+
+// What is written to the index are the terms, however they were found.
+func TestAppendTerms(t *testing.T) {
+	t.Parallel()
+	const letters = "abAB09 .-'\\\té天"
+	for n := range 20_000 {
+		var body []byte
+		for range n % (plainBytes / 16) {
+			body = append(body, letters[rand.IntN(len(letters))])
+		}
+		if n%4 > 0 { // ASCII only
+			body = bytes.Map(func(r rune) rune {
+				if r >= utf8.RuneSelf {
+					return 'x'
+				}
+				return r
+			}, body)
+		}
+		if n%100 == 0 {
+			body = bytes.Repeat(body, 20)
+		}
+		want := termsOf(string(body))
+		got, found := appendTerms([]byte("before"), body)
+		all := strings.Fields(strings.ReplaceAll(strings.TrimPrefix(string(got), "before"), "'", ""))
+		if !slices.Equal(all, want) || found != (len(want) > 0) {
+			t.Fatalf("%q: %q, want %q", body, all, want)
+		}
+	}
+	long := strings.Repeat("a", maxWordBytes+1)
+	if got, _ := appendTerms(nil, []byte(long+" "+long[1:])); string(got) != " "+long[1:] {
+		t.Errorf("a long word is %q", got)
 	}
 }
 
