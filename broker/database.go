@@ -92,7 +92,7 @@ func (e *Engine) openLanes(ctx context.Context) error {
 		}
 		e.crowds = append(e.crowds, crowd)
 		e.lanes = append(e.lanes, inbox.NewLane(inbox.LaneOptions{
-			Appender: inner, Crowd: crowd, Router: e.router(), Hub: e.hub, Logger: e.o.Logger, Fenced: e.o.Fenced,
+			Appender: inner, Crowd: crowd, Router: e.router(), Hub: e.hub, Logger: e.o.Logger, Rest: e.restForIndex, Fenced: e.o.Fenced,
 		}))
 	}
 	return nil

@@ -11,7 +11,21 @@ const (
 	indexPause = 500 * time.Millisecond
 	// indexHurry is how far behind the indexer takes no more pauses.
 	indexHurry = time.Second
+	// indexPatience is how far behind senders begin to wait for it: a message is to be
+	// found within five seconds (docs/spec.md).
+	indexPatience = 3 * time.Second
 )
+
+// restForIndex is how long a lane rests after a commit that took so long: one second
+// beyond indexPatience twice as long, so that two thirds of the time are the index's.
+// It is reached in seconds where more is sent than the machine can index meanwhile.
+func (e *Engine) restForIndex(took time.Duration) time.Duration {
+	beyond := e.indexer.Behind(time.Now()) - indexPatience
+	if beyond <= 0 {
+		return 0
+	}
+	return time.Duration(2 * min(beyond, time.Second).Seconds() * float64(took))
+}
 
 // index fills the search index, and leaves the database to others for as long as
 // it has used it, unless it falls behind.

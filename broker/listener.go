@@ -92,7 +92,7 @@ func (d *door) accept(l net.Listener, at entrance) {
 // serve runs one connection to its end; by is the certificate that it has
 // already shown. Whatever goes wrong, a panic of Mochi's decoders too, ends this
 // connection only. What is needed while it comes in is on admit's stack: this one
-// is kept for as long as the connection is, and doubles beyond 8 KiB.
+// is kept for as long as the connection is, and with more on it would be twice as large.
 func (d *door) serve(raw net.Conn, at entrance, by *hooks.Certificate) {
 	v := &visit{door: d}
 	defer v.end()

@@ -49,7 +49,7 @@ const (
 // away.
 const slow = 5 * time.Second
 
-// LaneOptions are what a lane works with; all are required but Crowd and Fenced.
+// LaneOptions are what a lane works with; all are required but Crowd, Rest and Fenced.
 type LaneOptions struct {
 	Appender Appender
 	// Crowd commits what goes to many inboxes, beside Appender. Nil: Appender does,
@@ -58,6 +58,9 @@ type LaneOptions struct {
 	Router Router
 	Hub    *Hub
 	Logger *slog.Logger
+	// Rest is how long to rest after a commit of many that took so long, so that what
+	// follows the log keeps up with it. Nil: it always does.
+	Rest func(took time.Duration) time.Duration
 	// Fenced is called, once, when another server has taken over: this one
 	// must stop.
 	Fenced func()
@@ -418,8 +421,13 @@ func (c *committer) loop(ctx context.Context) error {
 			return err
 		}
 		l.committed(group, began)
-		c.gathering.note(group, time.Since(began))
+		took := time.Since(began)
+		c.gathering.note(group, took)
+		many := len(group) >= pressed
 		c.groups <- group // from now on it belongs to the settle loop
+		if many {
+			c.rest(ctx, took)
+		}
 	}
 }
 

@@ -107,6 +107,48 @@ func TestGroupCommit(t *testing.T) {
 	})
 }
 
+// A lane rests after a commit if it is asked to, not after one of few, and never for
+// long.
+func TestLaneRests(t *testing.T) {
+	for name, test := range map[string]struct{ drafts, rest, want time.Duration }{
+		"few":     {pressed - 1, time.Second, 0},
+		"many":    {pressed, 100 * time.Millisecond, 100 * time.Millisecond},
+		"no rest": {pressed, 0, 0},
+		"long":    {pressed, time.Hour, maxRest},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				o := newOffice(t)
+				o.lane.o.Rest = func(took time.Duration) time.Duration {
+					if took != 4*time.Millisecond {
+						t.Errorf("the commit took %v", took)
+					}
+					return test.rest
+				}
+				var one origin
+				gate := o.hold()
+				o.submit(letter(&one, alice, "bob", "first"))
+				synctest.Wait()
+				for range test.drafts {
+					o.submit(letter(&one, alice, "bob", "x"))
+				}
+				gate <- struct{}{}
+				synctest.Wait() // the many are being committed
+				o.submit(letter(&one, alice, "bob", "last"))
+				time.Sleep(4 * time.Millisecond)
+				began := time.Now()
+				close(gate)
+				for len(one.outcomes()) < int(test.drafts)+2 {
+					time.Sleep(time.Millisecond)
+				}
+				if waited := time.Since(began); waited < test.want || waited > test.want+5*time.Millisecond {
+					t.Errorf("the next commit came after %v, want %v", waited, test.want)
+				}
+			})
+		})
+	}
+}
+
 func TestGroupsAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		o := newOffice(t)

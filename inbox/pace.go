@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"context"
 	"time"
 
 	"postbox"
@@ -14,7 +15,7 @@ const (
 	// are as many as that.
 	pressed = 16
 	// giveWay is for how long a reader rests, in times of what it took for a page, and
-	// maxRest the most: a page that took long waited for something else.
+	// maxRest the most, for a lane as well: what took long waited for something else.
 	giveWay = 5
 	maxRest = 250 * time.Millisecond
 	// nearly is how far behind a device may be to which that does not apply: it reads
@@ -24,6 +25,20 @@ const (
 	// comes in groups.
 	growthOver = 200 * time.Millisecond
 )
+
+// rest waits after a commit for as long as it is asked to, a quarter of a second at
+// most. What is submitted meanwhile comes in one group.
+func (c *committer) rest(ctx context.Context, took time.Duration) {
+	if c.o.Rest == nil {
+		return
+	}
+	if d := min(c.o.Rest(took), maxRest); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+		}
+	}
+}
 
 // pace is how a device catches up with an inbox that may grow meanwhile.
 type pace struct {

@@ -84,7 +84,11 @@ func (r *indexRound) collect(ctx context.Context, now []indexStretch) (*cut, err
 	for _, s := range r.asked {
 		changed[s.conversation] = changed[s.conversation] || s.changed
 	}
-	held := make([]indexRow, 0, indexMessages)
+	count := 0
+	for _, s := range now {
+		count += s.count
+	}
+	held := make([]indexRow, 0, count)
 	ends := make([]int, len(now)) // of each stretch, in held
 	var rest []indexStretch
 	var places []int // of rest in now

@@ -69,35 +69,44 @@ type copying interface {
 
 // copyIn writes rows none of which is there.
 func (r *indexRound) copyIn(ctx context.Context) error {
-	return r.conn.Raw(func(c any) (err error) {
-		preparer, ok := c.(driver.ConnPrepareContext)
-		if !ok {
-			return fmt.Errorf("%T prepares nothing", c)
+	// That the connection is lost must not come out of Raw, which would close it, and
+	// wait for the transaction, which waits for Raw (golang/go#81606).
+	var failed error
+	err := r.conn.Raw(func(c any) error {
+		failed = r.copyTo(ctx, c)
+		return nil
+	})
+	return errors.Join(err, failed)
+}
+
+func (r *indexRound) copyTo(ctx context.Context, c any) (err error) {
+	preparer, ok := c.(driver.ConnPrepareContext)
+	if !ok {
+		return fmt.Errorf("%T prepares nothing", c)
+	}
+	statement, err := preparer.PrepareContext(ctx, `COPY postbox.search (conversation_id, seq, sender_id, sent_at, expires_at, terms) FROM STDIN`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, statement.Close()) }()
+	to, ok := statement.(copying)
+	if !ok {
+		return fmt.Errorf("%T takes no rows", statement)
+	}
+	var piece []byte
+	for i := range r.rows {
+		if piece = r.appendLine(piece, &r.rows[i]); len(piece) < copyPiece && i < len(r.rows)-1 {
+			piece = append(piece, '\n')
+			continue
 		}
-		statement, err := preparer.PrepareContext(ctx, `COPY postbox.search (conversation_id, seq, sender_id, sent_at, expires_at, terms) FROM STDIN`)
-		if err != nil {
+		if _, err := to.CopyData(ctx, string(piece)); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, statement.Close()) }()
-		to, ok := statement.(copying)
-		if !ok {
-			return fmt.Errorf("%T takes no rows", statement)
-		}
-		piece := make([]byte, 0, copyPiece+copyPiece/4)
-		for i := range r.rows {
-			if piece = r.appendLine(piece, &r.rows[i]); len(piece) < copyPiece && i < len(r.rows)-1 {
-				piece = append(piece, '\n')
-				continue
-			}
-			if _, err := to.CopyData(ctx, string(piece)); err != nil {
-				return err
-			}
-			piece = piece[:0]
-		}
-		//lint:ignore SA1019 a COPY of lib/pq has no other
-		_, err = statement.Exec(nil)
-		return err
-	})
+		piece = piece[:0]
+	}
+	//lint:ignore SA1019 a COPY of lib/pq has no other
+	_, err = statement.Exec(nil)
+	return err
 }
 
 // appendLine appends a row as COPY reads it (PostgreSQL, "COPY", Text Format). There is

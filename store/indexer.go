@@ -34,6 +34,7 @@ type Indexer struct {
 	spare   indexRows // memory of the last round
 
 	covered atomic.Int64 // everything that was committed before is indexed; microseconds
+	worked  atomic.Int64 // when it last put something in; microseconds
 	filling atomic.Bool
 	rows    prometheus.Counter
 }
@@ -52,6 +53,18 @@ func (s *Store) NewIndexer() *Indexer {
 // Lag is for how long messages have been waiting for the indexer, at most.
 func (x *Indexer) Lag(now time.Time) time.Duration {
 	return max(0, now.Sub(time.UnixMicro(x.covered.Load())))
+}
+
+// busyFor is for how long after it has worked an indexer counts as at work.
+const busyFor = time.Second
+
+// Behind is Lag while this indexer is at work; zero if it is not, since it has nothing
+// to do, fails, or another server's does it.
+func (x *Indexer) Behind(now time.Time) time.Duration {
+	if now.Sub(time.UnixMicro(x.worked.Load())) > busyFor {
+		return 0
+	}
+	return x.Lag(now)
 }
 
 // Metrics are what the indexer tells about itself. They may be collected at any
@@ -125,8 +138,12 @@ func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool,
 			r.waiting = began
 		}
 		x.covered.Store(r.waiting.UnixMicro())
+		if len(r.queue) > 0 {
+			x.worked.Store(time.Now().UnixMicro())
+		}
 		x.floor.done(from, r.done, r.looked, began)
 	}
+	_ = conn.Close() // somebody else may have it
 	if x.mayTidy && x.untidy > 0 && (!r.more && x.untidy >= tidyRows || !r.worked) {
 		return r.more, x.tidy(ctx)
 	}

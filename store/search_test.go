@@ -273,3 +273,70 @@ func TestOneIndexes(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// An indexer tells how far it is behind while it works, not when it has nothing to do.
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	w.append(l, w.publish("alice", "bob", "word"))
+	x := w.store.NewIndexer()
+	if d := x.Behind(time.Now().Add(time.Hour)); d != 0 {
+		t.Errorf("%v behind before it has worked", d)
+	}
+	if _, err := x.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Add(500 * time.Millisecond)
+	if d := x.Behind(now); d == 0 || d != x.Lag(now) {
+		t.Errorf("%v behind, want %v", d, x.Lag(now))
+	}
+	if d := x.Behind(now.Add(time.Second)); d != 0 {
+		t.Errorf("%v behind though it does nothing", d)
+	}
+}
+
+// A connection that is lost while the indexer writes ends that round, not the indexer,
+// and nothing is missed or in the index twice.
+func TestCutWhileIndexing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	wire, url := newWire(t, w.url)
+	x := w.open(url).NewIndexer()
+	sent := 0
+	for _, reset := range []bool{false, true} {
+		wire.reset = reset
+		for _, c := range []cut{before, racing} {
+			sent++
+			w.append(l, w.publish("alice", "bob", fmt.Sprintf("word %d", sent)))
+			wire.once("COPY postbox.search", c)
+			cuts := wire.count()
+			ended := make(chan error, 1)
+			go func() {
+				_, err := x.Round(t.Context())
+				ended <- err
+			}()
+			select {
+			case err := <-ended:
+				if !errors.Is(err, postbox.ErrUnavailable) || wire.count() == cuts {
+					t.Errorf("cut %d: it ended with %v", c, err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("cut %d: it does not end", c)
+			}
+			for limit := time.Now().Add(10 * time.Second); ; { // PostgreSQL may not have noticed yet
+				if _, err := x.Round(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				got := w.search("bob", postbox.SearchRequest{Text: "word"})
+				if len(got) == sent {
+					break
+				}
+				if len(got) > sent || time.Now().After(limit) {
+					t.Fatalf("cut %d: found %d of %d", c, len(got), sent)
+				}
+			}
+		}
+	}
+}

@@ -169,9 +169,9 @@ func termsOf(body string) []string {
 	return all
 }
 
-// plainBytes is up to how many bytes of ASCII a body has its terms found in place:
-// most messages.
-const plainBytes = 1 << 10
+// plainBytes is up to how many bytes of ASCII a body has its terms found in place, each
+// looked for among those before it: most messages.
+const plainBytes = 256
 
 // appendTerms appends the terms of a body, those of termsOf, as PostgreSQL reads a
 // tsvector, and reports whether there are any.
@@ -237,6 +237,15 @@ func lower(c byte) byte {
 func indexed(contentType string, body []byte) bool {
 	if len(body) == 0 || !readable(contentType) {
 		return false
+	}
+	if len(body) > maxIndexedBytes { // it may have been cut within a character
+		cut := len(body) - 1
+		for cut > maxIndexedBytes && !utf8.RuneStart(body[cut]) {
+			cut--
+		}
+		if !utf8.FullRune(body[cut:]) {
+			body = body[:cut]
+		}
 	}
 	return utf8.Valid(body) && bytes.IndexByte(body, 0) < 0
 }

@@ -57,7 +57,7 @@ func TestAppendTerms(t *testing.T) {
 	const letters = "abAB09 .-'\\\té天"
 	for n := range 20_000 {
 		var body []byte
-		for range n % (plainBytes / 16) {
+		for range n % 64 {
 			body = append(body, letters[rand.IntN(len(letters))])
 		}
 		if n%4 > 0 { // ASCII only
@@ -68,8 +68,11 @@ func TestAppendTerms(t *testing.T) {
 				return r
 			}, body)
 		}
-		if n%100 == 0 {
+		switch n % 100 {
+		case 0, 1:
 			body = bytes.Repeat(body, 20)
+		case 2, 3: // at the bound
+			body = bytes.Repeat(append(body, 'x'), plainBytes)[:plainBytes+n%2]
 		}
 		want := termsOf(string(body))
 		got, found := appendTerms([]byte("before"), body)
@@ -103,6 +106,8 @@ func TestIndexed(t *testing.T) {
 		{"nonsense", "words", false},
 		{"", "nul\x00", false},
 		{"text/plain", "\xff\xfe", false},
+		{"", strings.Repeat("天", maxIndexedBytes)[:maxIndexedBytes+4], true}, // cut within a character
+		{"", strings.Repeat("天", maxIndexedBytes)[:maxIndexedBytes+3] + "\xff", false},
 	} {
 		if got := indexed(c.contentType, []byte(c.body)); got != c.want {
 			t.Errorf("%s %q: %v", c.contentType, c.body, got)

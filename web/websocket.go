@@ -63,9 +63,9 @@ func (u *upgrader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // connection beneath. Once a deadline has passed within a frame, no more can be read,
 // or written, of it. Its Close does not wait for the peer's good-bye: MQTT has its own.
 //
-// It is what websocket.NetConn is, without that one's contexts and timers, which take
-// as much memory as the rest of an idle connection, and of which no deadline is told
-// as every net.Conn tells it.
+// It is what websocket.NetConn is, without that one's contexts and timers, which cost
+// memory and make the reader's stack deeper, and whose deadlines are not told as every
+// net.Conn tells them.
 type conn struct {
 	*frames
 	ws          *websocket.Conn
@@ -98,11 +98,14 @@ func (c *conn) read(p []byte) (int, error) {
 			c.message = message
 		}
 		n, err := c.message.Read(p)
-		if errors.Is(err, io.EOF) {
-			c.message, err = nil, nil
+		switch {
+		case errors.Is(err, io.EOF):
+			c.message = nil
+		case err != nil:
+			return 0, err // what came of a frame before it broke off is not unmasked
 		}
-		if n > 0 || err != nil {
-			return n, err
+		if n > 0 {
+			return n, nil
 		}
 	}
 }

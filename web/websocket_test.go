@@ -209,6 +209,22 @@ func TestFramesAreAStream(t *testing.T) {
 	}
 }
 
+// bareSocket sends a request for a WebSocket and, in the same piece, what may follow.
+func bareSocket(t *testing.T, s *httptest.Server, follows []byte) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	piece := []byte("GET /mqtt HTTP/1.1\r\nHost: " + s.Listener.Addr().String() + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
+	if _, err := c.Write(append(piece, follows...)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // Who sends more than the request in one piece loses nothing, though it is more than
 // the buffer of a WebSocket.
 func TestFramesWithTheRequest(t *testing.T) {
@@ -220,22 +236,13 @@ func TestFramesWithTheRequest(t *testing.T) {
 		n, _ := io.ReadFull(c, p)
 		got <- p[:n]
 	})
-	c, err := net.Dial("tcp", s.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	piece := []byte("GET /mqtt HTTP/1.1\r\nHost: " + s.Listener.Addr().String() + "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
-	var want []byte
+	var frames, want []byte
 	for i := range 60 {
 		part := bytes.Repeat([]byte{byte(i)}, 100)
-		piece = append(append(piece, 0x82, 0x80|100, 0, 0, 0, 0), part...) // RFC 6455 §5.2, a mask of zeros
+		frames = append(append(frames, 0x82, 0x80|100, 0, 0, 0, 0), part...) // RFC 6455 §5.2, a mask of zeros
 		want = append(want, part...)
 	}
-	if _, err := c.Write(piece); err != nil {
-		t.Fatal(err)
-	}
+	bareSocket(t, s, frames)
 	select {
 	case p := <-got:
 		if !bytes.Equal(p, want) {
@@ -243,6 +250,22 @@ func TestFramesWithTheRequest(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("the connection was not taken")
+	}
+}
+
+// What comes of a frame that breaks off is not handed on: it would be as it was masked.
+func TestFrameBreaksOff(t *testing.T) {
+	t.Parallel()
+	got := make(chan []byte, 1)
+	s := public(t, nil, func(c net.Conn) {
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		p, _ := io.ReadAll(c)
+		got <- p
+	})
+	whole := []byte{0x82, 0x80 | 4, 0, 0, 0, 0, 'g', 'o', 'o', 'd'}
+	_ = bareSocket(t, s, append(whole, 0x82, 0x80|100, 1, 2, 3, 4, 'b', 'a', 'd')).Close()
+	if p := <-got; string(p) != "good" {
+		t.Errorf("handed on %q", p)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // A connection that says nothing costs little: the stack of its reader, which is as
-// deep as Mochi and the WebSocket together, is 16 KiB and not 32, and no buffer of a
-// request is kept (docs/performance.md, "Idle connections and storms").
+// deep as Mochi and the WebSocket together, is 16 KiB and not 32 (docs/performance.md,
+// "Idle connections and storms").
 func TestIdleConnectionsAreSmall(t *testing.T) {
 	const devices, most = 90, 44 << 10
 	for name, webSocket := range map[string]bool{"tcp": false, "websocket": true} {
