@@ -110,23 +110,10 @@ func (x *Indexer) Round(ctx context.Context) (more bool, err error) {
 // put in may be there.
 func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool, err error) {
 	began := time.Now()
-	conn, err := x.store.db.Conn(ctx)
-	if err != nil {
-		return false, away("index messages", err)
-	}
-	defer func() { _ = conn.Close() }()
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return false, away("index messages", err)
-	}
-	defer func() { _ = tx.Rollback() }()
 	x.spare.reset()
-	r := &indexRound{conn: conn, tx: tx, recent: &x.store.recent, now: began, from: from, again: again, indexRows: x.spare}
+	r := &indexRound{recent: &x.store.recent, now: began, from: from, again: again, indexRows: x.spare}
 	defer func() { x.spare = r.indexRows }()
-	busy, err := r.run(ctx)
-	if err == nil && busy {
-		err = tx.Commit()
-	}
+	busy, err := r.transact(ctx, x.store)
 	if err != nil {
 		return false, away("index messages", err)
 	}
@@ -143,7 +130,6 @@ func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool,
 		}
 		x.floor.done(from, r.done, r.looked, began)
 	}
-	_ = conn.Close() // somebody else may have it
 	if x.mayTidy && x.untidy > 0 && (!r.more && x.untidy >= tidyRows || !r.worked) {
 		return r.more, x.tidy(ctx)
 	}
@@ -182,6 +168,26 @@ type indexRound struct {
 	again        bool // some of the rows may be there
 	worked, more bool
 	waiting      time.Time // since when the oldest waits that is left; zero: nothing does
+}
+
+// transact does the round on a connection of its own; false: somebody else is at it.
+func (r *indexRound) transact(ctx context.Context, s *Store) (bool, error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = conn.Close() }() // which waits for the end of the transaction
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback() }()
+	r.conn, r.tx = conn, tx
+	busy, err := r.run(ctx)
+	if err != nil || !busy {
+		return false, err
+	}
+	return true, tx.Commit()
 }
 
 // run does the round; false: somebody else is at it.
