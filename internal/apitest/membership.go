@@ -19,7 +19,8 @@ type RoomEntry struct {
 type Membership struct {
 	// Sees are the lines due to each user, in order.
 	Sees map[string][]string
-	// Spans are the messages that each was in for: after, up to (0: still).
+	// Spans are the messages that each was in for: after, up to. Of one who is in, the
+	// last one has no end, and 0 there.
 	Spans map[string][][2]int64
 	// Last is the number of the last message.
 	Last int64
@@ -82,7 +83,12 @@ func (m *Membership) tell(line string) {
 // May reports whether a user may read a message by the history of the room, all or
 // joined.
 func (m *Membership) May(user, history string, seq int64) bool {
-	return history == "all" && m.in[user] || slices.ContainsFunc(m.Spans[user], func(s [2]int64) bool {
-		return s[0] < seq && (s[1] == 0 && m.in[user] || seq <= s[1])
-	})
+	if m.in[user] { // since the last of the spans
+		spans := m.Spans[user]
+		if history == "all" || len(spans) > 0 && spans[len(spans)-1][0] < seq {
+			return true
+		}
+	}
+	// Who left before the first message was there up to 0, too.
+	return slices.ContainsFunc(m.Spans[user], func(s [2]int64) bool { return s[0] < seq && seq <= s[1] })
 }
