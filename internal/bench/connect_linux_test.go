@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"net/http/pprof"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,9 +37,15 @@ func (h *noSessions) OnPacketEncode(_ *mochi.Client, p packets.Packet) packets.P
 
 func (h *noSessions) OnACLCheck(*mochi.Client, string, bool) bool { return true }
 
+// starting is held while a port is free that Mochi takes a moment later for its
+// WebSockets: another one of this process would be given it.
+var starting sync.Mutex
+
 // mochiWith starts a Mochi that lets everybody in, by TCP and by WebSocket.
 func mochiWith(t *testing.T, hook mochi.Hook) (server *mochi.Server, tcp, ws string) {
 	t.Helper()
+	starting.Lock()
+	defer starting.Unlock()
 	server = mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -65,6 +72,16 @@ func mochiWith(t *testing.T, hook mochi.Hook) (server *mochi.Server, tcp, ws str
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
+	for limit := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		c, err := net.Dial("tcp", web.Address())
+		if err == nil {
+			_ = c.Close()
+			break
+		}
+		if time.Now().After(limit) {
+			t.Fatal(err)
+		}
+	}
 	return server, listener.Address(), "ws://" + web.Address() + "/mqtt"
 }
 
