@@ -111,11 +111,11 @@ func (x *indexRows) add(r *indexRow, now time.Time) {
 	}
 	x.seen[r.key] = true
 	if r.low != r.high {
-		b = appendTerm(appendTerm(b, "U", r.low), "U", r.high)
+		b = appendUser(append(appendUser(append(b, ' '), r.low), ' '), r.high)
 	} else {
-		b = appendTerm(b, "C", int64(r.key.conversation))
+		b = appendConversation(append(b, ' '), r.key.conversation)
 	}
-	b = strconv.AppendInt(append(appendTerm(b, "D", int64(r.key.conversation)), 'x'), int64(r.key.seq)>>placeWindow, 16)
+	b = appendPlace(append(b, ' '), r.key.conversation, int64(r.key.seq)>>placeWindow)
 	x.rows = append(x.rows, newRow{key: r.key, sender: r.sender, sent: r.sent, expires: r.expires, from: from, to: len(b)})
 	x.terms = b
 }
@@ -123,32 +123,38 @@ func (x *indexRows) add(r *indexRow, now time.Time) {
 // Words are in small letters: a term that begins with a capital is none.
 
 // userTerm is on each message of a user's direct conversations with others.
-func userTerm(u postbox.UserID) string { return term("U", int64(u)) }
+func userTerm(u postbox.UserID) string { return string(appendUser(nil, int64(u))) }
+
+func appendUser(b []byte, u int64) []byte { return appendHex(append(b, 'U'), u) }
 
 // conversationTerm is on each message of a room, and on notes to oneself.
-func conversationTerm(c postbox.ConversationID) string { return term("C", int64(c)) }
+func conversationTerm(c postbox.ConversationID) string { return string(appendConversation(nil, c)) }
 
-// placeTerm is on each message of a window of a conversation. It is written in add, too.
+func appendConversation(b []byte, c postbox.ConversationID) []byte {
+	return appendHex(append(b, 'C'), int64(c))
+}
+
+// placeTerm is on each message of a window of a conversation.
 func placeTerm(c postbox.ConversationID, window int64) string {
-	return term("D", int64(c)) + term("x", window)
+	return string(appendPlace(nil, c, window))
+}
+
+func appendPlace(b []byte, c postbox.ConversationID, window int64) []byte {
+	return appendHex(append(appendHex(append(b, 'D'), int64(c)), 'x'), window)
 }
 
 // windowTerm is on each row of a window.
-func windowTerm(bits int, window int64) string { return term(windowName(bits), window) }
+func windowTerm(bits int, window int64) string { return string(appendWindow(nil, bits, window)) }
 
-func windowName(bits int) string {
+func appendWindow(b []byte, bits int, window int64) []byte {
+	name := byte('A')
 	if bits == largeWindow {
-		return "B"
+		name = 'B'
 	}
-	return "A"
+	return appendHex(append(b, name), window)
 }
 
-func term(name string, n int64) string { return name + strconv.FormatInt(n, 16) }
-
-// appendTerm appends a space and a term.
-func appendTerm(b []byte, name string, n int64) []byte {
-	return strconv.AppendInt(append(append(b, ' '), name...), n, 16)
-}
+func appendHex(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 16) }
 
 // bodyWithin are the last columns of a reading of messages m: the body, as long as
 // those before it are less than $1 bytes, and whether it is there. Of one body no

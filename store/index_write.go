@@ -129,7 +129,7 @@ func (r *indexRound) appendLine(b []byte, row *newRow) []byte {
 func (r *indexRound) appendTerms(b []byte, row *newRow) []byte {
 	b = append(b, r.terms[row.from:row.to]...)
 	for _, bits := range []int{smallWindow, largeWindow} {
-		b = appendTerm(b, windowName(bits), row.number>>bits)
+		b = appendWindow(append(b, ' '), bits, row.number>>bits)
 	}
 	return b
 }
