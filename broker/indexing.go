@@ -16,11 +16,16 @@ const (
 	indexPatience = 3 * time.Second
 )
 
-// restForIndex is how long a lane rests after a commit that took so long: one second
-// beyond indexPatience twice as long, so that two thirds of the time are the index's.
-// It is reached in seconds where more is sent than the machine can index meanwhile.
+// restForIndex is how long a lane rests after a commit that took so long.
 func (e *Engine) restForIndex(took time.Duration) time.Duration {
-	beyond := e.indexer.Behind(time.Now()) - indexPatience
+	return restFor(e.indexer.Behind(time.Now()), took)
+}
+
+// restFor rests the longer the further the index is behind: from one second beyond
+// indexPatience on twice as long as the commit took, so that two thirds of the time are
+// the index's.
+func restFor(behind, took time.Duration) time.Duration {
+	beyond := behind - indexPatience
 	if beyond <= 0 {
 		return 0
 	}

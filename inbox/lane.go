@@ -70,7 +70,7 @@ type LaneOptions struct {
 // that waits, commits it in one transaction, hands it on to be settled, and
 // repeats. There is no fixed wait: an idle lane commits a single message at
 // once; a busy one waits a moment for those who are about to come back (see
-// gathering). A connection uses one lane for life, which keeps its order.
+// gathering), and rests for what follows the log (see LaneOptions.Rest). A connection uses one lane for life, which keeps its order.
 //
 // Submit may be called from any goroutine.
 type Lane struct {
