@@ -44,7 +44,6 @@ func tendMemory(ctx context.Context) {
 				return
 			case now := <-ticks.C:
 				if g.due(memoryNow(), now) {
-					runtime.GC() // which makes stacks smaller: the next frees what they were
 					debug.FreeOSMemory()
 				}
 			}
