@@ -96,6 +96,8 @@ func (r *indexRound) collect(ctx context.Context, now []indexStretch) (*cut, err
 		there := false
 		if !changed[s.conversation] {
 			held, there = r.recent.take(s, held)
+		} else {
+			r.recent.drop(s)
 		}
 		if !there {
 			rest, places = append(rest, s), append(places, i)

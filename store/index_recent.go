@@ -75,6 +75,19 @@ func (r *recent) take(s indexStretch, rows []indexRow) (all []indexRow, there bo
 	return all, true
 }
 
+// drop forgets the messages of a stretch, which have changed: their first texts are of
+// no use any more.
+func (r *recent) drop(s indexStretch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for seq := s.after + 1; seq <= s.after+postbox.Seq(s.count); seq++ {
+		if row, ok := r.rows[indexKey{s.conversation, seq}]; ok {
+			delete(r.rows, row.key)
+			r.bytes -= len(row.body) + recentOverhead
+		}
+	}
+}
+
 // rowOf is what the indexer would read of a message that was stored just now.
 func rowOf(p *postbox.Publish) indexRow {
 	m := p.Message

@@ -193,6 +193,27 @@ func TestSearchForgets(t *testing.T) {
 	}
 }
 
+// The text of a message does not come into the index, though it is remembered, if the
+// message was retracted before its entry of the queue could be seen.
+func TestChangeOvertakesMessage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	x := w.store.NewIndexer()
+	w.append(w.lane(0), w.publish("alice", "bob", "word"))
+	w.exec(`CREATE TABLE public.later AS SELECT * FROM postbox.search_queue`)
+	w.exec(`DELETE FROM postbox.search_queue`)
+	w.exec(`UPDATE postbox.messages SET retracted_at = now(), body = ''`)
+	for range 2 {
+		if _, err := x.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := w.number(`SELECT count(*) FROM postbox.search`); n != 0 {
+			t.Errorf("%d messages are in the index", n)
+		}
+		w.exec(`INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts) SELECT queued_at, conversations, afters, counts FROM public.later`)
+	}
+}
+
 // What a transaction stores that began before others and ends after them is found
 // as well, and holds nobody up; neither does one that only reads.
 func TestSearchBesideLongTransactions(t *testing.T) {
