@@ -326,13 +326,13 @@ CREATE TABLE postbox.search (
     sender_id bigint NOT NULL,
     sent_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone,
-    terms tsvector NOT NULL
+    terms text NOT NULL
 );
 ALTER TABLE postbox.search ADD CONSTRAINT search_pkey PRIMARY KEY (conversation_id, seq);
 CREATE INDEX search_expiry ON postbox.search USING btree (expires_at) WHERE (expires_at IS NOT NULL);
-CREATE INDEX search_terms ON postbox.search USING gin (terms) WITH (fastupdate='on', gin_pending_list_limit='16384');
+CREATE INDEX search_terms ON postbox.search USING gin (array_to_tsvector(string_to_array(terms, ' '::text))) WITH (fastupdate='on', gin_pending_list_limit='16384');
 COMMENT ON TABLE postbox.search IS 'Search terms, filled behind the log by the indexer.';
-COMMENT ON COLUMN postbox.search.terms IS 'Words in lower case; U: a user of a direct conversation, C: another conversation, A and B: windows of the index, D: 256 messages of a conversation; numbers are hexadecimal.';
+COMMENT ON COLUMN postbox.search.terms IS 'With a space between two: words in lower case; U: a user of a direct conversation, C: another conversation, A and B: windows of the index, D: 256 messages of a conversation; numbers are hexadecimal.';
 
 CREATE TABLE postbox.search_queue (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,

@@ -31,7 +31,7 @@ type indexKey struct {
 // indexRows are rows for the index under construction.
 type indexRows struct {
 	rows  []newRow
-	terms []byte // of all rows, one after the other, as PostgreSQL reads a tsvector
+	terms []byte // of all rows, one after the other, each after a space
 	seen  map[indexKey]bool
 }
 

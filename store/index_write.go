@@ -125,9 +125,9 @@ func (r *indexRound) appendLine(b []byte, row *newRow) []byte {
 	return r.appendTerms(b, row)
 }
 
-// appendTerms appends all terms of a row.
+// appendTerms appends all terms of a row, with a space between two.
 func (r *indexRound) appendTerms(b []byte, row *newRow) []byte {
-	b = append(b, r.terms[row.from:row.to]...)
+	b = append(b, r.terms[row.from+1:row.to]...)
 	for _, bits := range []int{smallWindow, largeWindow} {
 		b = appendWindow(append(b, ' '), bits, row.number>>bits)
 	}
@@ -154,7 +154,7 @@ func (r *indexRound) upsert(ctx context.Context) error {
 	const insert = `
 		INSERT INTO postbox.search AS s (conversation_id, seq, sender_id, sent_at, expires_at, terms)
 		SELECT u.conversation, u.seq, u.sender, ` + microTime + `,
-		       CASE WHEN u.expires > 0 THEN 'epoch'::timestamptz + u.expires * interval '1 microsecond' END, u.terms::tsvector
+		       CASE WHEN u.expires > 0 THEN 'epoch'::timestamptz + u.expires * interval '1 microsecond' END, u.terms
 		  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], string_to_array($6, E'\n'))
 		       AS u (conversation, seq, sender, at, expires, terms)
 		 ORDER BY u.conversation, u.seq

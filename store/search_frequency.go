@@ -65,7 +65,7 @@ func (f *frequencies) load(ctx context.Context, a *statements) {
 	const look = `
 		SELECT u.term, u.frequency
 		  FROM pg_stats s, unnest(s.most_common_elems::text::text[], s.most_common_elem_freqs::float8[]) AS u (term, frequency)
-		 WHERE s.schemaname = 'postbox' AND s.tablename = 'search' AND s.attname = 'terms' AND u.term IS NOT NULL`
+		 WHERE s.schemaname = 'postbox' AND s.tablename = 'search_terms' AND u.term IS NOT NULL`
 	known, least := make(map[string]float64), 1.0
 	err := a.query(ctx, look, func(rows *sql.Rows) error {
 		var term string

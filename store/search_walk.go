@@ -247,7 +247,7 @@ const readHits = `
 	WITH hits AS MATERIALIZED (
 		SELECT s.conversation_id, s.seq, s.sent_at
 		  FROM postbox.search s
-		 WHERE s.terms @@ $1::text::tsquery AND ($2 = 0 OR s.sender_id = $2)
+		 WHERE array_to_tsvector(string_to_array(s.terms, ' ')) @@ $1::text::tsquery AND ($2 = 0 OR s.sender_id = $2)
 		   AND (s.sent_at, s.conversation_id, s.seq) < ($3::timestamptz, $4::bigint, $5::bigint)
 		   AND (s.sent_at, s.conversation_id, s.seq) > ($6::timestamptz, $7::bigint, $8::bigint)
 		 ORDER BY s.sent_at DESC, s.conversation_id DESC, s.seq DESC LIMIT $9),

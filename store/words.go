@@ -173,8 +173,8 @@ func termsOf(body string) []string {
 // looked for among those before it: most messages.
 const plainBytes = 256
 
-// appendTerms appends the terms of a body, those of termsOf, as PostgreSQL reads a
-// tsvector, and reports whether there are any.
+// appendTerms appends the terms of a body, those of termsOf, each after a space, and
+// reports whether there are any.
 func appendTerms(b, body []byte) ([]byte, bool) {
 	before := len(b)
 	if len(body) <= plainBytes && !slices.ContainsFunc(body, func(c byte) bool { return c >= utf8.RuneSelf }) {
@@ -182,8 +182,7 @@ func appendTerms(b, body []byte) ([]byte, bool) {
 		return b, len(b) > before
 	}
 	for _, t := range termsOf(string(body)) {
-		b = append(b, ' ')
-		b = append(b, quoteTerm(t)...)
+		b = append(append(b, ' '), t...)
 	}
 	return b, len(b) > before
 }

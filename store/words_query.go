@@ -153,6 +153,6 @@ func (w wanted) terms() []string {
 	return all
 }
 
-// quoteTerm writes a term as tsvector and tsquery read it. There is neither a
+// quoteTerm writes a term as a tsquery has it. There is neither a
 // quotation mark nor a backslash in a term.
 func quoteTerm(term string) string { return "'" + term + "'" }
