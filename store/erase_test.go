@@ -111,7 +111,7 @@ func TestErase(t *testing.T) {
 		}
 	}
 	index()
-	needles := []string{"alice", "'secret'", "secret words", "key-of-hers", "her-phone", "hers", "Wonderland", "her-hash"}
+	needles := []string{"alice", "secret", "secret words", "key-of-hers", "her-phone", "hers", "Wonderland", "her-hash"}
 	for _, p := range mine {
 		needles = append(needles, string(p.Digest[:]))
 	}
