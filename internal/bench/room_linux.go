@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -232,6 +231,14 @@ func (r *roomRun) acked(sent int64) {
 func (r *roomRun) read(i int, conn net.Conn, early []byte, done chan struct{}) error {
 	in := bufio.NewReaderSize(conn, 64<<10)
 	d := &roomDevice{run: r, padding: newBody(r.o.BodySize)[MinBodySize:]}
+	ended := func(err error) error {
+		select {
+		case <-done: // and so it was cut off
+			return nil
+		default:
+			return fmt.Errorf("device %d: %w", i+1, err)
+		}
+	}
 	var acks []byte
 	for {
 		header, body, size, err := splitPacket(early)
@@ -245,12 +252,7 @@ func (r *roomRun) read(i int, conn net.Conn, early []byte, done chan struct{}) e
 			early = early[size:]
 		}
 		if err != nil {
-			select {
-			case <-done:
-				return nil
-			default:
-				return fmt.Errorf("device %d: %w", i+1, err)
-			}
+			return ended(err)
 		}
 		if header&typeMask != typePublish {
 			continue
@@ -262,8 +264,8 @@ func (r *roomRun) read(i int, conn net.Conn, early []byte, done chan struct{}) e
 		acks = append(acks, typePuback, 2, byte(p.packetID>>8), byte(p.packetID))
 		d.take(p.payload)
 		if in.Buffered() == 0 {
-			if _, err := conn.Write(acks); err != nil && !errors.Is(err, net.ErrClosed) {
-				return fmt.Errorf("device %d: %w", i+1, err)
+			if _, err := conn.Write(acks); err != nil {
+				return ended(err)
 			}
 			acks = acks[:0]
 		}

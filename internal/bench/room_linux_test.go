@@ -2,6 +2,8 @@ package bench
 
 import (
 	"fmt"
+	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -42,6 +44,33 @@ func TestRoomFaults(t *testing.T) {
 		if got.Missing != test.want.Missing || got.Repeated != test.want.Repeated || got.Disordered != test.want.Disordered || got.Corrupt != test.want.Corrupt {
 			t.Errorf("%s: %+v", name, got)
 		}
+	}
+}
+
+// A device that is cut off before it has acknowledged fails a run that goes on, and not
+// one that has ended.
+func TestRoomDeviceCutOff(t *testing.T) {
+	t.Parallel()
+	packet := append([]byte{typePublish | 1<<1, 13, 0, 7}, "inbox/a\x00\x01{}"...)
+	for _, ended := range []bool{true, false} {
+		device, server := net.Pipe() // nobody reads what the device writes
+		done := make(chan struct{})
+		if ended {
+			close(done)
+		}
+		got := make(chan error, 1)
+		go func() {
+			r := &roomRun{o: RoomOptions{BodySize: 60}}
+			got <- r.read(0, device, packet, done)
+		}()
+		if err := device.SetDeadline(time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		err := <-got
+		if failed := err != nil && strings.Contains(err.Error(), "write"); failed == ended || ended && err != nil {
+			t.Errorf("ended: %v, the device says %v", ended, err)
+		}
+		_, _ = device.Close(), server.Close()
 	}
 }
 
