@@ -93,13 +93,11 @@ func (r *indexRound) collect(ctx context.Context, now []indexStretch) (*cut, err
 	var rest []indexStretch
 	var places []int // of rest in now
 	for i, s := range now {
-		there := false
-		if !changed[s.conversation] {
-			held, there = r.recent.take(s, held)
+		// Also what has changed is forgotten: nobody may take its first text later.
+		taken, there := r.recent.take(s, held)
+		if there && !changed[s.conversation] {
+			held = taken
 		} else {
-			r.recent.drop(s)
-		}
-		if !there {
 			rest, places = append(rest, s), append(places, i)
 		}
 		ends[i] = len(held)

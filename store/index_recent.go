@@ -56,8 +56,8 @@ func (r *recent) put(all []*postbox.Publish, now time.Time) {
 	}
 }
 
-// take appends all messages of a stretch to rows, and forgets them; false, and nothing
-// appended, if one is not there.
+// take appends all messages of a stretch to rows; false, and nothing appended, if one is
+// not there. It forgets them in any case.
 func (r *recent) take(s indexStretch, rows []indexRow) (all []indexRow, there bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,19 +73,6 @@ func (r *recent) take(s indexStretch, rows []indexRow) (all []indexRow, there bo
 		return rows, false
 	}
 	return all, true
-}
-
-// drop forgets the messages of a stretch, which have changed: their first texts are of
-// no use any more.
-func (r *recent) drop(s indexStretch) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for seq := s.after + 1; seq <= s.after+postbox.Seq(s.count); seq++ {
-		if row, ok := r.rows[indexKey{s.conversation, seq}]; ok {
-			delete(r.rows, row.key)
-			r.bytes -= len(row.body) + recentOverhead
-		}
-	}
 }
 
 // rowOf is what the indexer would read of a message that was stored just now.
