@@ -38,20 +38,7 @@ func TestSearchCostsTheSameHoweverMuchThereIs(t *testing.T) {
 	for _, known := range []string{"nothing", "everything"} {
 		if known == "everything" {
 			l.exec(`ANALYZE postbox.messages, postbox.search, postbox.search_windows`)
-		}
-		finder, err := openFinder(l.s) // one whose statements are not ended by those that are explained
-		if err != nil {
-			t.Fatal(err)
-		}
-		for term, want := range map[string]float64{"word": 1, placeTerm(l.bob.Conversation, 5): 256. / n} {
-			var f frequencies
-			rate, told := f.rate(t.Context(), finder, nil, []string{quoteTerm(term)})
-			if told != (known == "everything") || told && (rate < want/2 || rate > 2*want) {
-				t.Errorf("the planner knows %s, and says that %v of all rows have %q; it should be %v", known, rate, term, want)
-			}
-		}
-		if err := finder.close(); err != nil {
-			t.Error(err)
+			l.checkFrequencies(n)
 		}
 		for _, where := range []string{"conversation", "everywhere"} {
 			for text, most := range map[string]int{"word": 1200, "rare": 1200, "rare word": 800, "nowhere": 100} {
@@ -85,6 +72,23 @@ func TestSearchCostsTheSameHoweverMuchThereIs(t *testing.T) {
 					t.Errorf("%q is not found by the index: %s", text, p.text)
 				}
 			}
+		}
+	}
+}
+
+// checkFrequencies asks what PostgreSQL has found out about terms of n messages.
+func (l *library) checkFrequencies(n float64) {
+	l.t.Helper()
+	finder, err := openFinder(l.s) // one whose statements are not ended by those that are explained
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = finder.close() }()
+	for term, want := range map[string]float64{"word": 1, placeTerm(l.bob.Conversation, 5): 256 / n} {
+		var f frequencies
+		rate, known := f.rate(l.t.Context(), finder, nil, []string{quoteTerm(term)})
+		if !known || rate < want/2 || rate > 2*want {
+			l.t.Errorf("PostgreSQL says that %v of all rows have %q; it should be %v", rate, term, want)
 		}
 	}
 }
