@@ -3,17 +3,23 @@ package broker
 import (
 	"context"
 	"time"
+
+	"postbox/inbox"
 )
 
-// Pace of the search index.
+// Pace of the search index. What comes to somebody's inbox is found before the index
+// has it (store/search_unindexed.go), so the index may be behind while much is sent.
 const (
 	// indexPause is how long a message may wait for the next look at the queue.
 	indexPause = 500 * time.Millisecond
-	// indexHurry is how far behind the indexer takes no more pauses.
+	// indexHurry is how far behind the indexer takes no more pauses, unless senders wait.
 	indexHurry = time.Second
-	// indexPatience is how far behind senders begin to wait for it: a message is to be
-	// found within five seconds (docs/spec.md).
-	indexPatience = 3 * time.Second
+	// indexGivesWay is for how long the indexer rests while senders wait, in times of
+	// what it took for a round: at first, and the less the further it is behind.
+	indexGivesWay = 10
+	// indexPatience is how far behind the indexer rests no more, and senders begin to
+	// wait for it: docs/spec.md says when a message is found at the latest.
+	indexPatience = 25 * time.Second
 )
 
 // restForIndex is how long a lane rests after a commit that took so long.
@@ -32,21 +38,32 @@ func restFor(behind, took time.Duration) time.Duration {
 	return time.Duration(2 * min(beyond, time.Second).Seconds() * float64(took))
 }
 
+// pauseAfter is how long the indexer rests after a round that took so long: more says
+// that there is more to do, and waiting how many drafts wait to be committed.
+func pauseAfter(more bool, waiting int, behind, took time.Duration) time.Duration {
+	switch {
+	case !more:
+		return indexPause
+	case waiting >= inbox.Pressed:
+		left := 1 - min(1, behind.Seconds()/indexPatience.Seconds())
+		return time.Duration(indexGivesWay * left * float64(min(took, indexPause)))
+	case behind > indexHurry:
+		return 0
+	}
+	return min(took, indexPause)
+}
+
 // index fills the search index, and leaves the database to others for as long as
-// it has used it, unless it falls behind.
+// it has used it, or longer, unless it falls behind.
 func (e *Engine) index(ctx context.Context) {
 	failing := false
 	for {
 		began := time.Now()
 		more, err := e.indexer.Round(ctx)
-		pause := indexPause
-		switch {
-		case err != nil:
-			pause = time.Second
-		case more && e.indexer.Lag(time.Now()) > indexHurry:
-			pause = 0
-		case more:
-			pause = min(time.Since(began), pause)
+		pause := time.Second
+		if err == nil {
+			now := time.Now()
+			pause = pauseAfter(more, e.waiting(), e.indexer.Lag(now), now.Sub(began))
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			e.o.Logger.Warn("the search index is not kept for now", "error", err)

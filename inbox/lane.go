@@ -423,7 +423,7 @@ func (c *committer) loop(ctx context.Context) error {
 		l.committed(group, began)
 		took := time.Since(began)
 		c.gathering.note(group, took)
-		many := len(group) >= pressed
+		many := len(group) >= Pressed
 		c.groups <- group // from now on it belongs to the settle loop
 		if many {
 			c.rest(ctx, took)

@@ -111,10 +111,10 @@ func TestGroupCommit(t *testing.T) {
 // long.
 func TestLaneRests(t *testing.T) {
 	for name, test := range map[string]struct{ drafts, rest, want time.Duration }{
-		"few":     {pressed - 1, time.Second, 0},
-		"many":    {pressed, 100 * time.Millisecond, 100 * time.Millisecond},
-		"no rest": {pressed, 0, 0},
-		"long":    {pressed, time.Hour, maxRest},
+		"few":     {Pressed - 1, time.Second, 0},
+		"many":    {Pressed, 100 * time.Millisecond, 100 * time.Millisecond},
+		"no rest": {Pressed, 0, 0},
+		"long":    {Pressed, time.Hour, maxRest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {

@@ -7,13 +7,14 @@ import (
 	"postbox"
 )
 
+// Pressed is how many drafts wait for their commit, or are in it, when senders are
+// slowed down by what else goes on. A thousand messages a second are three or
+// four of them at any moment; fifty senders that wait for each acknowledgement
+// are as many as that.
+const Pressed = 16
+
 // Bounds of how catching up gives way to those who send.
 const (
-	// pressed is how many drafts wait for their commit, or are in it, when senders are
-	// slowed down by what else goes on. A thousand messages a second are three or
-	// four of them at any moment; fifty senders that wait for each acknowledgement
-	// are as many as that.
-	pressed = 16
 	// giveWay is for how long a reader rests, in times of what it took for a page, and
 	// maxRest the most, for a lane as well: what took long waited for something else.
 	giveWay = 5
@@ -74,7 +75,7 @@ func (p *pace) slack(now time.Time, head postbox.InboxSeq, n int) time.Duration 
 func (s *Subscription) rest(took time.Duration, head postbox.InboxSeq, n int) {
 	p, h := &s.ahead.pace, s.hub
 	rest := min(giveWay*took, p.slack(time.Now(), head, n))
-	if rest <= 0 || h.Waiting == nil || h.Waiting() < pressed {
+	if rest <= 0 || h.Waiting == nil || h.Waiting() < Pressed {
 		return
 	}
 	h.metrics.rests.Inc()

@@ -18,8 +18,8 @@ func TestCatchUpGivesWay(t *testing.T) {
 		from, to time.Duration
 	}{
 		"nobody tells":     {nil, 8 * pageTime, 9 * pageTime},
-		"few senders wait": {func() int { return pressed - 1 }, 8 * pageTime, 9 * pageTime},
-		"many do":          {func() int { return pressed }, (8 + 7*giveWay) * pageTime, (9 + 8*giveWay) * pageTime},
+		"few senders wait": {func() int { return Pressed - 1 }, 8 * pageTime, 9 * pageTime},
+		"many do":          {func() int { return Pressed }, (8 + 7*giveWay) * pageTime, (9 + 8*giveWay) * pageTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestRestIsBounded(t *testing.T) {
 		const total = firstPage + 2*firstPage + 1 // 3 pages
 		d := newDesk(t)
 		d.db.pages = time.Second
-		d.hub.Waiting = func() int { return pressed }
+		d.hub.Waiting = func() int { return Pressed }
 		d.commit(total)
 		v := d.connect(Device{ID: 5, Name: "phone"}, Start{}).resume()
 		rest(3*time.Second + 2*maxRest)
@@ -84,7 +84,7 @@ func TestManyGiveWay(t *testing.T) {
 		const devices, total = 40, 700 // 64, 128, 256 and 252
 		d := newDesk(t)
 		d.db.pages = 2 * pageTime
-		d.hub.Waiting = func() int { return pressed }
+		d.hub.Waiting = func() int { return Pressed }
 		d.commit(total)
 		began := time.Now()
 		var all []*device

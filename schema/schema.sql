@@ -353,7 +353,8 @@ CREATE TABLE postbox.search_state (
     fill_next bigint NOT NULL DEFAULT 0,
     fill_newest timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
     fill_after uuid,
-    fill_up_to uuid
+    fill_up_to uuid,
+    covered timestamp with time zone NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor=50);
 ALTER TABLE postbox.search_state ADD CONSTRAINT search_state_one CHECK (one);
 ALTER TABLE postbox.search_state ADD CONSTRAINT search_state_pkey PRIMARY KEY (one);
@@ -361,6 +362,7 @@ COMMENT ON TABLE postbox.search_state IS 'How far the indexer is; who holds this
 COMMENT ON COLUMN postbox.search_state.next IS 'Number of the next row.';
 COMMENT ON COLUMN postbox.search_state.fill_next IS 'The same for messages that were there before the index.';
 COMMENT ON COLUMN postbox.search_state.fill_after IS 'Of those, all up to this id are in the index; NULL when all are.';
+COMMENT ON COLUMN postbox.search_state.covered IS 'All that was committed before is in the index, besides what fill_after says.';
 
 CREATE TABLE postbox.search_windows (
     id bigint NOT NULL,

@@ -159,7 +159,10 @@ func appendHex(b []byte, n int64) []byte { return strconv.AppendInt(b, n, 16) }
 // bodyWithin are the last columns of a reading of messages m: the body, as long as
 // those before it are less than $1 bytes, and whether it is there. Of one body no
 // more is read than is indexed.
-var bodyWithin = fmt.Sprintf(`CASE WHEN m.before < $1 THEN substring(m.body FOR %d) END, m.before < $1`, maxIndexedBytes+4)
+var bodyWithin = fmt.Sprintf(`CASE WHEN m.before < $1 THEN substring(m.body FOR %d) END, m.before < $1`, bodyBytes)
+
+// bodyBytes is how much of a body is looked at: what is indexed, and a whole character.
+const bodyBytes = maxIndexedBytes + 4
 
 // cut is where reading has stopped: at a message of a stretch.
 type cut struct {

@@ -91,6 +91,7 @@ type indexState struct {
 	next, fillNext     int64
 	newest, fillNewest sql.NullTime
 	after, upTo        sql.NullString
+	began              time.Time // when it was read, by the clock of PostgreSQL
 }
 
 // Round puts the next messages into the index: those that wait, or if there are
@@ -196,12 +197,12 @@ func (r *indexRound) run(ctx context.Context) (bool, error) {
 	// disk. Others must not be held up by this transaction: it gives way before
 	// PostgreSQL would call a ring of waiting transactions a deadlock.
 	const take = `
-		SELECT s.next, nullif(s.newest, '-infinity'), s.fill_next, nullif(s.fill_newest, '-infinity'), s.fill_after, s.fill_up_to
+		SELECT s.next, nullif(s.newest, '-infinity'), s.fill_next, nullif(s.fill_newest, '-infinity'), s.fill_after, s.fill_up_to, clock_timestamp()
 		  FROM postbox.search_state s,
 		       set_config('synchronous_commit', 'off', true) AS a, set_config('lock_timeout', '500', true) AS b
 		   FOR UPDATE OF s SKIP LOCKED`
 	s := &r.state
-	err := r.tx.QueryRowContext(ctx, take).Scan(&s.next, &s.newest, &s.fillNext, &s.fillNewest, &s.after, &s.upTo)
+	err := r.tx.QueryRowContext(ctx, take).Scan(&s.next, &s.newest, &s.fillNext, &s.fillNewest, &s.after, &s.upTo, &s.began)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -249,9 +250,13 @@ func (r *indexRound) fill(ctx context.Context) error {
 func (r *indexRound) save(ctx context.Context) error {
 	const save = `
 		UPDATE postbox.search_state
-		   SET next = $1, newest = coalesce($2::timestamptz, '-infinity'), fill_next = $3, fill_newest = coalesce($4::timestamptz, '-infinity'), fill_after = $5`
+		   SET next = $1, newest = coalesce($2::timestamptz, '-infinity'), fill_next = $3, fill_newest = coalesce($4::timestamptz, '-infinity'), fill_after = $5, covered = $6`
 	s := &r.state
-	if _, err := r.tx.ExecContext(ctx, save, s.next, s.newest, s.fillNext, s.fillNewest, s.after); err != nil {
+	covered := r.waiting
+	if covered.IsZero() {
+		covered = s.began
+	}
+	if _, err := r.tx.ExecContext(ctx, save, s.next, s.newest, s.fillNext, s.fillNewest, s.after, covered.UTC()); err != nil {
 		return fmt.Errorf("save the state: %w", err)
 	}
 	return nil

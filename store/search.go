@@ -43,7 +43,8 @@ func openFinder(s *Store) (*statements, error) {
 // Search finds messages that the user may read, the newest first, and reports
 // whether there are more; at most as many as asked for, and fewer when they are
 // large, one at least. What is retracted or has expired is not found, and of an
-// edited message only what it says now. Of messages of one moment that are in
+// edited message only what it says now. What has just come to the user's inbox is found
+// at once, anything else when it is in the index. Of messages of one moment that are in
 // several conversations the order is always the same. A bound that names a
 // message which the user may not see, and a sender who does not exist, are
 // ErrNotFound; a text with nothing to look for is ErrInvalid.
@@ -62,9 +63,14 @@ func (s *Store) Search(ctx context.Context, r postbox.SearchRequest) ([]*postbox
 	if len(f.scopes) == 0 { // a conversation without a message
 		return nil, false, nil
 	}
+	unindexed, err := f.unindexed(ctx)
+	if err != nil {
+		return nil, false, err
+	}
 	if err := f.look(ctx); err != nil {
 		return nil, false, err
 	}
+	f.join(unindexed)
 	messages, more := f.page()
 	return messages, more, f.name(ctx, messages)
 }

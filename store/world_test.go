@@ -27,10 +27,16 @@ type world struct {
 	ids   map[postbox.User]postbox.UserID
 }
 
+// newWorld makes a world in which searches see the index only: what is not in it yet
+// would hide its faults. See seesAll.
 func newWorld(t testing.TB, names ...postbox.User) *world {
 	t.Helper()
 	w := &world{t: t, url: pgtest.New(t), ids: make(map[postbox.User]postbox.UserID)}
 	w.store = w.open(w.url)
+	w.exec(`
+		CREATE FUNCTION public.cover() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.covered := 'infinity'; RETURN NEW; END $$;
+		CREATE TRIGGER cover BEFORE UPDATE ON postbox.search_state FOR EACH ROW EXECUTE FUNCTION public.cover();
+		UPDATE postbox.search_state SET covered = 'infinity'`)
 	for _, name := range names {
 		id, err := w.store.AddUser(t.Context(), name, "", false)
 		if err != nil {
@@ -39,6 +45,12 @@ func newWorld(t testing.TB, names ...postbox.User) *world {
 		w.ids[name] = id
 	}
 	return w
+}
+
+// seesAll makes searches see what is not in the index yet, as they do.
+func (w *world) seesAll() {
+	w.t.Helper()
+	w.exec(`DROP TRIGGER cover ON postbox.search_state; UPDATE postbox.search_state SET covered = clock_timestamp()`)
 }
 
 // open opens a store, which is closed at the end of the test.

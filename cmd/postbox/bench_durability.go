@@ -82,6 +82,16 @@ func (p *durabilityProbe) End(ctx context.Context, acknowledged int) (*bench.Dat
 	return report, nil
 }
 
+// indexDelay bounds the wait for the search index.
+const indexDelay = 5 * time.Minute
+
+// Settle waits until the search index is complete.
+func (p *durabilityProbe) Settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, indexDelay, fmt.Errorf("the search index is not complete after %v: does a server run on this database?", indexDelay))
+	defer cancel()
+	return awaitTrue(ctx, p.db, `SELECT NOT EXISTS (SELECT FROM postbox.search_queue)`)
+}
+
 // statisticsDelay bounds the wait for statistics: a backend with nothing to do
 // hands its own in after ten seconds.
 const statisticsDelay = 12 * time.Second

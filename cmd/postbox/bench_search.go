@@ -109,16 +109,22 @@ func reindex(ctx context.Context, db *store.Store) (took time.Duration, err erro
 	if _, err := db.DB().ExecContext(ctx, `SELECT postbox.search_rebuild()`); err != nil {
 		return 0, fmt.Errorf("empty the search index: %w", err)
 	}
+	err = awaitTrue(ctx, db, `SELECT fill_after IS NULL FROM postbox.search_state`)
+	return time.Since(began), err
+}
+
+// awaitTrue asks again and again, until the answer is yes.
+func awaitTrue(ctx context.Context, db *store.Store, question string) error {
 	look := time.NewTicker(100 * time.Millisecond)
 	defer look.Stop()
 	for {
 		var done bool
-		if err := db.DB().GetContext(ctx, &done, `SELECT fill_after IS NULL FROM postbox.search_state`); err != nil || done {
-			return time.Since(began), err
+		if err := db.DB().GetContext(ctx, &done, question); err != nil || done {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return context.Cause(ctx)
 		case <-look.C:
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
@@ -207,6 +208,23 @@ func TestBenchLooksAtTheDatabase(t *testing.T) {
 	}
 	if got.WALSyncs == nil {
 		t.Error("syncs of the log are not counted")
+	}
+	// What waits for the index is waited for.
+	if _, err := db.DB().ExecContext(t.Context(), `INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts) VALUES (now(), '{1}', '{0}', '{1}')`); err != nil {
+		t.Fatal(err)
+	}
+	settled := make(chan error, 1)
+	go func() { settled <- o.Database.Settle(t.Context()) }()
+	select {
+	case err := <-settled:
+		t.Errorf("it does not wait for the index: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if _, err := db.DB().ExecContext(t.Context(), `DELETE FROM postbox.search_queue`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-settled; err != nil {
+		t.Error(err)
 	}
 	if _, err := db.DB().ExecContext(t.Context(), `CREATE UNLOGGED TABLE postbox.fast (n int)`); err != nil {
 		t.Fatal(err)

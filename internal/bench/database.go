@@ -13,6 +13,20 @@ type DatabaseProbe interface {
 	// End is called after the drain. Each acknowledged message is at least a
 	// row: End may wait some seconds until statistics have caught up with that.
 	End(ctx context.Context, acknowledged int) (*DatabaseReport, error)
+	// Settle is called after End and waits until the broker has done what it does
+	// behind its messages.
+	Settle(ctx context.Context) error
+}
+
+// Settling is what a broker did after a run that it had put off, such as to index what
+// was sent: until then it is no fair neighbour of another broker's run.
+type Settling struct {
+	// Seconds are from the last message to its end.
+	Seconds float64 `json:"s"`
+	// The processor time of that, in seconds for 10,000 messages of the whole run;
+	// zero: not known.
+	ServerPer10k   float64 `json:"server_s_per_10k"`
+	DatabasePer10k float64 `json:"database_s_per_10k"`
 }
 
 // Table is one table and where its rows are: "permanent", "unlogged" or

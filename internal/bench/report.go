@@ -121,6 +121,7 @@ type Report struct {
 	CPU      CPU             `json:"cpu"`
 	Memory   *Memory         `json:"server_memory,omitempty"`
 	Database *DatabaseReport `json:"database,omitempty"`
+	Settling *Settling       `json:"settling,omitempty"`
 }
 
 // Faults says in sentences what makes the run a failure; none if it is good.

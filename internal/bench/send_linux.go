@@ -51,8 +51,8 @@ func Send(ctx context.Context, o Options) (*Report, error) {
 	}
 	report := r.report(started)
 	if o.Database != nil {
-		if report.Database, err = o.Database.End(ctx, report.TotalAcknowledged); err != nil {
-			return nil, fmt.Errorf("look at the database: %w", err)
+		if err := o.settle(ctx, report); err != nil {
+			return nil, err
 		}
 	}
 	return report, nil

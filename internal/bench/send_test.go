@@ -223,6 +223,42 @@ func TestBrokenRunIsAnError(t *testing.T) {
 	})
 }
 
+// putsOff is a database in which something is done after a run.
+type putsOff struct {
+	report *DatabaseReport
+	took   time.Duration
+	err    error
+}
+
+func (l *putsOff) Begin(context.Context) error                       { return nil }
+func (l *putsOff) End(context.Context, int) (*DatabaseReport, error) { return l.report, nil }
+func (l *putsOff) Settle(context.Context) error {
+	for began := time.Now(); time.Since(began) < l.took; { // which takes processor time
+	}
+	return l.err
+}
+
+// What a broker has put off is waited for, and told.
+func TestWaitsForWhatWasPutOff(t *testing.T) {
+	t.Parallel()
+	o := shortRun(startFake(t, &fakeBroker{protocol: MQTT311}))
+	o.ServerPID, o.DatabasePID = os.Getpid(), os.Getpid()
+	l := &putsOff{report: &DatabaseReport{Version: "PostgreSQL 1"}, took: 200 * time.Millisecond}
+	o.Database = l
+	report, err := Send(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := report.Settling; report.Database != l.report || s == nil || s.Seconds < l.took.Seconds() || s.ServerPer10k <= 0 || s.DatabasePer10k <= 0 {
+		t.Errorf("database %+v, afterwards %+v", report.Database, report.Settling)
+	}
+	l.err = errors.New("it never ends")
+	o.Address = startFake(t, &fakeBroker{protocol: MQTT311})
+	if _, err := Send(t.Context(), o); !errors.Is(err, l.err) {
+		t.Errorf("what does not come to its end: %v", err)
+	}
+}
+
 func TestMeasuresProcesses(t *testing.T) {
 	t.Parallel()
 	o := shortRun(startFake(t, &fakeBroker{protocol: MQTT311}))

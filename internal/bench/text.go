@@ -39,6 +39,9 @@ func (r *Report) WriteText(w io.Writer) error {
 			line("database", "%s", text)
 		}
 	}
+	if r.Settling != nil {
+		line("afterwards", "%s", r.Settling.String())
+	}
 	line("machine", "%d × %s, %.0f GiB, Linux %s", r.Machine.Cores, r.Machine.CPU, mebibytes(r.Machine.Memory)/1024, r.Machine.Kernel)
 	line("commit", "%s", r.Commit)
 	for _, note := range r.Notes {
@@ -72,6 +75,11 @@ func (d *DatabaseReport) Lines() []string {
 		fmt.Sprintf("%s commits, %s syncs of the log, %.1f MiB of log, %s rows",
 			count(float64(d.Commits)), syncs, mebibytes(d.WALBytes), count(float64(d.Rows))),
 	}
+}
+
+// String is for people.
+func (s *Settling) String() string {
+	return fmt.Sprintf("all was indexed %.1f s after the last message, for which server %.3f and database %.3f s of cpu per 10,000", s.Seconds, s.ServerPer10k, s.DatabasePer10k)
 }
 
 // String is the load in one line.

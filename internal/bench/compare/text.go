@@ -40,6 +40,11 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(w, "%s, last run: %s\n", last.Name, text)
 		}
 	}
+	for _, run := range first {
+		if run.Settling != nil {
+			fmt.Fprintf(w, "%s, round %d: %s\n", run.Name, run.Round, run.Settling)
+		}
+	}
 	for _, m := range r.Medians {
 		for _, fault := range r.Faults(m.Name) {
 			fmt.Fprintf(w, "FAULT %s, %s\n", m.Name, fault)

@@ -1,0 +1,126 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postbox"
+)
+
+// What has just come is found before the index has it, by those who may read it and
+// among what is in the index: each once, the newest first.
+func TestSearchFindsWhatIsNotInTheIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob", "carol")
+	w.seesAll()
+	l := w.lane(0)
+	old, taken := w.publish("alice", "bob", "word old"), w.publish("bob", "alice", "word taken back")
+	w.append(l, old, w.publish("alice", "bob", "plain"), taken, w.publish("alice", "alice", "word noted"))
+	w.index()
+	w.append(l, w.publish("bob", "alice", "word new"), w.publish("alice", "carol", "word for carol"))
+	w.commit(l, w.change(postbox.EntryEdit, "alice", old.Message.ID, "word edited"))
+	w.commit(l, w.change(postbox.EntryRetract, "bob", taken.Message.ID, ""))
+	picture := w.publish("alice", "bob", "word in a picture")
+	picture.Message.ContentType = "image/png"
+	w.append(l, picture)
+	bob, err := w.store.Place(t.Context(), w.ids["alice"], "bob", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		user postbox.User
+		r    postbox.SearchRequest
+		want []string
+	}{
+		{"alice", postbox.SearchRequest{Text: "word"}, []string{"word for carol", "word new", "word noted", "word edited"}},
+		{"alice", postbox.SearchRequest{Text: "word", Limit: 3}, []string{"word for carol", "word new", "word noted"}},
+		{"alice", postbox.SearchRequest{Text: "word", Place: &bob}, []string{"word new", "word edited"}},
+		{"alice", postbox.SearchRequest{Text: "word", From: "bob"}, []string{"word new"}},
+		{"alice", postbox.SearchRequest{Text: "word", Before: byTime(old.Message.SentAt.Add(time.Millisecond))}, []string{"word noted", "word edited"}},
+		{"alice", postbox.SearchRequest{Text: `edit*`, After: byTime(old.Message.SentAt)}, nil},
+		{"alice", postbox.SearchRequest{Text: `"word old"`}, nil},
+		{"bob", postbox.SearchRequest{Text: "word"}, []string{"word new", "word edited"}},
+		{"carol", postbox.SearchRequest{Text: "word"}, []string{"word for carol"}},
+	} {
+		if got := w.search(c.user, c.r); !slices.Equal(got, c.want) {
+			t.Errorf("%s, %+v: %q, want %q", c.user, c.r, got, c.want)
+		}
+	}
+	if n := w.number(`SELECT count(*) FROM postbox.search`); n != 2 { // of four, one of which is edited, and one retracted
+		t.Errorf("%d messages are in the index", n)
+	}
+}
+
+// In an inbox is looked as far back as the index may be incomplete, and no further: not
+// at what came more than some seconds before the time that it covers.
+func TestSearchLooksBackToTheIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	w.seesAll()
+	l := w.lane(0)
+	for i := range 40 {
+		w.append(l, w.publish("alice", "bob", fmt.Sprint("word ", i)))
+	}
+	w.exec(`UPDATE postbox.messages SET sent_at = '2026-01-01T00:00:00Z'::timestamptz + interval '1 second' * seq`)
+	for covered, want := range map[int]int{-10: 40, 5: 40, 6: 40, 7: 39, 25: 21, 44: 2, 45: 1, 46: 0, 99: 0} {
+		w.exec(`UPDATE postbox.search_state SET covered = '2026-01-01T00:00:00Z'::timestamptz + interval '1 second' * $1`, covered)
+		for _, limit := range []int{7, 50} {
+			found := 0
+			r := postbox.SearchRequest{User: w.ids["bob"], Text: "word", Limit: limit}
+			for more := true; more; {
+				page, has, err := w.store.Search(t.Context(), r)
+				if err != nil || len(page) != min(limit, want-found) {
+					t.Fatalf("covered to second %d: a page of %d after %d, %v", covered, len(page), found, err)
+				}
+				for _, m := range page {
+					found++
+					if body := fmt.Sprint("word ", 40-found); string(m.Body) != body {
+						t.Errorf("covered to second %d: found %q, want %q", covered, m.Body, body)
+					}
+				}
+				if more = has; more {
+					r.Before = byID(page[len(page)-1])
+				}
+			}
+			if found != want {
+				t.Errorf("covered to second %d: found %d, want %d", covered, found, want)
+			}
+		}
+	}
+}
+
+// Where much has come that is large, it is found in pages, as it is in the index.
+func TestSearchFindsWhatIsLargeAndNotInTheIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	w.seesAll()
+	filler := strings.Repeat("x ", 100<<10)
+	var all []*postbox.Publish
+	for i := range 30 {
+		all = append(all, w.publish("alice", "bob", fmt.Sprintf("large %d %s", i, filler)), w.publish("alice", "bob", "small"))
+	}
+	w.append(w.lane(0), all...)
+	r := postbox.SearchRequest{User: w.ids["bob"], Text: "large", Limit: 50}
+	seen := 0
+	for more := true; more; {
+		page, has, err := w.store.Search(t.Context(), r)
+		if err != nil || len(page) == 0 || len(page) > 7 {
+			t.Fatalf("a page of %d, %v", len(page), err)
+		}
+		for _, m := range page {
+			seen++
+			if want := fmt.Sprintf("large %d ", 30-seen); !strings.HasPrefix(string(m.Body), want) {
+				t.Errorf("found %.12q, want %q", m.Body, want)
+			}
+		}
+		if more = has; more {
+			r.Before = byID(page[len(page)-1])
+		}
+	}
+	if seen != 30 {
+		t.Errorf("%d messages were found", seen)
+	}
+}
