@@ -91,7 +91,7 @@ type indexState struct {
 	next, fillNext     int64
 	newest, fillNewest sql.NullTime
 	after, upTo        sql.NullString
-	began              time.Time // when it was read, by the clock of PostgreSQL
+	covered, began     time.Time // began is when the row was read; both by the clock of PostgreSQL
 }
 
 // Round puts the next messages into the index: those that wait, or if there are
@@ -197,12 +197,12 @@ func (r *indexRound) run(ctx context.Context) (bool, error) {
 	// disk. Others must not be held up by this transaction: it gives way before
 	// PostgreSQL would call a ring of waiting transactions a deadlock.
 	const take = `
-		SELECT s.next, nullif(s.newest, '-infinity'), s.fill_next, nullif(s.fill_newest, '-infinity'), s.fill_after, s.fill_up_to, clock_timestamp()
+		SELECT s.next, nullif(s.newest, '-infinity'), s.fill_next, nullif(s.fill_newest, '-infinity'), s.fill_after, s.fill_up_to, s.covered, clock_timestamp()
 		  FROM postbox.search_state s,
 		       set_config('synchronous_commit', 'off', true) AS a, set_config('lock_timeout', '500', true) AS b
 		   FOR UPDATE OF s SKIP LOCKED`
 	s := &r.state
-	err := r.tx.QueryRowContext(ctx, take).Scan(&s.next, &s.newest, &s.fillNext, &s.fillNewest, &s.after, &s.upTo, &s.began)
+	err := r.tx.QueryRowContext(ctx, take).Scan(&s.next, &s.newest, &s.fillNext, &s.fillNewest, &s.after, &s.upTo, &s.covered, &s.began)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -224,8 +224,21 @@ func (r *indexRound) run(ctx context.Context) (bool, error) {
 	case s.after.Valid:
 		r.worked, r.more = true, true
 		return true, r.fill(ctx)
+	case s.settled():
+		return true, r.save(ctx)
 	}
 	return true, nil
+}
+
+// settled says, once some time after the last messages, that a search need not look
+// for them outside the index any more.
+func (s *indexState) settled() bool {
+	newest := s.newest.Time
+	if s.fillNewest.Time.After(newest) {
+		newest = s.fillNewest.Time
+	}
+	after := newest.Add(2 * coveredMargin)
+	return s.covered.Before(after) && !s.began.Before(after)
 }
 
 // fill indexes some of the messages that were there before the index.

@@ -16,10 +16,12 @@ const (
 	// it as well.
 	coveredMargin = 5 * time.Second
 	// mostUnindexed is how many of the newest entries of an inbox are looked at, and
-	// firstUnindexed how many at first: usually one of these is in the index.
+	// firstUnindexed how many at first: usually these are in the index. Then it is
+	// moreUnindexed times as many.
 	// unindexedBytes is after how much body no more is.
 	mostUnindexed  = 2000
-	firstUnindexed = 16
+	firstUnindexed = 1
+	moreUnindexed  = 16
 	unindexedBytes = 8 << 20
 )
 
@@ -54,7 +56,7 @@ const readUnindexed = `
 // before the index is asked, so that nothing is missed that is indexed meanwhile.
 func (f *find) unindexed(ctx context.Context) ([]*hit, error) {
 	r := &unindexedReading{find: f, next: math.MaxInt64, now: time.Now()}
-	for n := firstUnindexed; !r.ended && r.entries < mostUnindexed && r.bytes < unindexedBytes; n *= 8 {
+	for n := firstUnindexed; !r.ended && r.entries < mostUnindexed && r.bytes < unindexedBytes; n *= moreUnindexed {
 		if err := r.readOn(ctx, min(n, mostUnindexed-r.entries)); err != nil {
 			return nil, err
 		}

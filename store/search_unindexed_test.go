@@ -124,3 +124,42 @@ func TestSearchFindsWhatIsLargeAndNotInTheIndex(t *testing.T) {
 		t.Errorf("%d messages were found", seen)
 	}
 }
+
+// How far the index is complete is noted with what is put into it: up to the oldest that
+// still waits. Some time after the last message it is up to then, so that no search looks
+// at that any more, and is noted no more.
+func TestIndexNotesHowFarItIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	w.seesAll()
+	l := w.lane(0)
+	for range 300 { // batches, of which a round takes 256
+		w.append(l, w.publish("alice", "bob", "word"))
+	}
+	x := w.store.NewIndexer()
+	state := func(condition string) {
+		t.Helper()
+		if w.number(`SELECT count(*) FROM postbox.search_state WHERE `+condition) != 1 {
+			t.Errorf("it is not so that %s", condition)
+		}
+	}
+	round := func(more bool) {
+		t.Helper()
+		if got, err := x.Round(t.Context()); err != nil || got != more {
+			t.Fatalf("more: %v, %v", got, err)
+		}
+	}
+	round(true)
+	state(`covered > (SELECT min(sent_at) FROM postbox.messages) AND covered <= (SELECT min(queued_at) FROM postbox.search_queue)`)
+	round(false)
+	state(`covered > (SELECT max(sent_at) FROM postbox.messages)`)
+	w.exec(`CREATE TABLE public.before AS SELECT covered FROM postbox.search_state`)
+	round(false)
+	state(`covered = (SELECT covered FROM public.before)`)
+	w.exec(`UPDATE postbox.search_state SET newest = newest - interval '1 minute', covered = covered - interval '1 minute'`)
+	round(false)
+	state(`covered > (SELECT covered FROM public.before)`)
+	w.exec(`UPDATE public.before SET covered = s.covered FROM postbox.search_state s`)
+	round(false)
+	state(`covered = (SELECT covered FROM public.before)`)
+}

@@ -34,9 +34,9 @@ func newWorld(t testing.TB, names ...postbox.User) *world {
 	w := &world{t: t, url: pgtest.New(t), ids: make(map[postbox.User]postbox.UserID)}
 	w.store = w.open(w.url)
 	w.exec(`
-		CREATE FUNCTION public.cover() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.covered := 'infinity'; RETURN NEW; END $$;
+		CREATE FUNCTION public.cover() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.covered := '9999-01-01'; RETURN NEW; END $$;
 		CREATE TRIGGER cover BEFORE UPDATE ON postbox.search_state FOR EACH ROW EXECUTE FUNCTION public.cover();
-		UPDATE postbox.search_state SET covered = 'infinity'`)
+		UPDATE postbox.search_state SET covered = '9999-01-01'`)
 	for _, name := range names {
 		id, err := w.store.AddUser(t.Context(), name, "", false)
 		if err != nil {
