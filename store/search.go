@@ -63,14 +63,10 @@ func (s *Store) Search(ctx context.Context, r postbox.SearchRequest) ([]*postbox
 	if len(f.scopes) == 0 { // a conversation without a message
 		return nil, false, nil
 	}
-	unindexed, err := f.unindexed(ctx)
-	if err != nil {
-		return nil, false, err
-	}
 	if err := f.look(ctx); err != nil {
 		return nil, false, err
 	}
-	f.join(unindexed)
+	f.join()
 	messages, more := f.page()
 	return messages, more, f.name(ctx, messages)
 }
@@ -88,8 +84,9 @@ type find struct {
 	// Both are excluded.
 	above, below moment
 
-	found []*hit
-	looks int // messages that were looked at
+	found  []*hit
+	recent []*hit // that may not be in the index
+	looks  int    // messages that were looked at in the index
 }
 
 // moment is the place of a message in the order of what is found.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -16,24 +17,39 @@ const (
 	// it as well.
 	coveredMargin = 5 * time.Second
 	// mostUnindexed is how many of the newest entries of an inbox are looked at, and
-	// firstUnindexed how many at first: usually these are in the index. Then it is
-	// moreUnindexed times as many.
+	// firstUnindexed how many at first, then moreUnindexed times as many.
 	// unindexedBytes is after how much body no more is.
 	mostUnindexed  = 2000
-	firstUnindexed = 1
+	firstUnindexed = 16
 	moreUnindexed  = 16
 	unindexedBytes = 8 << 20
 )
 
+// entryIsFresh says whether an entry i of an inbox, with its message m and its event e,
+// is from after the time to which the index is complete by its state s; or that nobody
+// knows: what was imported has the time of elsewhere.
+var entryIsFresh = fmt.Sprintf(`coalesce(m.qos, 0) < 0 OR coalesce(e.happened_at, m.sent_at, 'infinity') >= s.covered - interval '%g seconds'`,
+	coveredMargin.Seconds())
+
+// entryParts are the event and the message of an entry i, if it is a message or an edit.
+const entryParts = `LEFT JOIN postbox.events e ON e.id = i.event_id
+	     LEFT JOIN postbox.messages m ON i.kind IN (0, 1) AND m.conversation_id = i.conversation_id AND m.seq = i.seq`
+
+// newestIsFresh says so of the newest entry of a user's inbox: usually none is.
+func newestIsFresh(user string) string {
+	return `coalesce((
+	       SELECT ` + entryIsFresh + `
+	         FROM (SELECT * FROM postbox.inbox WHERE user_id = ` + user + ` ORDER BY inbox_seq DESC LIMIT 1) i ` + entryParts + `), false)`
+}
+
 // readUnindexed reads the newest entries of an inbox before one, and of the messages
 // that are in them, or were edited, those that can be hits, with their bodies as long as
-// there is room. An entry is fresh if it is from after the time to which the index is
-// complete, or if nobody knows: what was imported has the time of elsewhere.
-const readUnindexed = `
-	SELECT d.inbox_seq, d.fresh, d.fits, d.before < $12, d.entry_conversation,
+// there is room.
+var readUnindexed = `
+	SELECT d.inbox_seq, d.fresh, d.fits, d.before < $11, d.entry_conversation,
 	       coalesce((date_part('epoch', d.sent_at) * 1000000)::bigint, 0), coalesce(c.user_low, 0), coalesce(c.user_high, 0), coalesce(c.room, ''),
 	       coalesce(d.seq, 0), coalesce(d.sender_id, 0), uuid_send(d.id), ` + messageTimes + `, ` + messageTexts + `,
-	       CASE WHEN d.fits AND d.before < $12 THEN d.body END
+	       CASE WHEN d.fits AND d.before < $11 THEN d.body END
 	  FROM (
 	       SELECT d.*, coalesce(sum(octet_length(d.body)) FILTER (WHERE d.fits) OVER
 	                            (ORDER BY d.inbox_seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
@@ -43,25 +59,22 @@ const readUnindexed = `
 	                         AND (m.sent_at, m.conversation_id, m.seq) < ($5::timestamptz, $6::bigint, $7::bigint)
 	                         AND (m.sent_at, m.conversation_id, m.seq) > ($8::timestamptz, $9::bigint, $10::bigint) AS fits
 	                FROM (SELECT * FROM postbox.inbox WHERE user_id = $1 AND inbox_seq < $2 ORDER BY inbox_seq DESC LIMIT $3) i
-	               CROSS JOIN postbox.search_state s
-	                LEFT JOIN postbox.events e ON e.id = i.event_id
-	                LEFT JOIN postbox.messages m ON i.kind IN (0, 1) AND m.conversation_id = i.conversation_id AND m.seq = i.seq
-	               CROSS JOIN LATERAL (
-	                     SELECT coalesce(m.qos, 0) < 0 OR coalesce(e.happened_at, m.sent_at, 'infinity') >= s.covered - $11 * interval '1 second' AS fresh) f) d) d
+	               CROSS JOIN postbox.search_state s ` + entryParts + `
+	               CROSS JOIN LATERAL (SELECT ` + entryIsFresh + ` AS fresh) f) d) d
 	  LEFT JOIN postbox.conversations c ON c.id = d.entry_conversation
 	 ORDER BY d.inbox_seq DESC`
 
-// unindexed finds what the index may not have yet: in the inbox of who searches, from
-// its end to where the index is complete, or as far as is looked. It is to be called
+// lookAtUnindexed finds what the index may not have yet: in the inbox of who searches,
+// from its end to where the index is complete, or as far as is looked. It is called
 // before the index is asked, so that nothing is missed that is indexed meanwhile.
-func (f *find) unindexed(ctx context.Context) ([]*hit, error) {
+func (f *find) lookAtUnindexed(ctx context.Context) error {
 	r := &unindexedReading{find: f, next: math.MaxInt64, now: time.Now()}
 	for n := firstUnindexed; !r.ended && r.entries < mostUnindexed && r.bytes < unindexedBytes; n *= moreUnindexed {
 		if err := r.readOn(ctx, min(n, mostUnindexed-r.entries)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r.hits, nil
+	return nil
 }
 
 // unindexedReading is a walk towards older entries of an inbox.
@@ -71,7 +84,6 @@ type unindexedReading struct {
 	next           int64 // the last entry that was looked at
 	ended          bool
 	entries, bytes int // that were looked at
-	hits           []*hit
 }
 
 // readOn looks at the next n entries, or fewer if their bodies are large.
@@ -86,9 +98,10 @@ func (r *unindexedReading) readOn(ctx context.Context, n int) error {
 			return err
 		}
 		rest--
-		cut = cut || fits && !whole // the next statement begins with it
-		r.ended = r.ended || !fresh
-		if cut || r.ended {
+		if cut = cut || fits && !whole; cut { // the next statement begins with it
+			return nil
+		}
+		if r.ended = r.ended || !fresh; r.ended {
 			return nil
 		}
 		r.next, r.entries, r.bytes = entry, r.entries+1, r.bytes+len(row.body)
@@ -97,18 +110,18 @@ func (r *unindexedReading) readOn(ctx context.Context, n int) error {
 		}
 		if h := r.hitOf(&row, r.now); h != nil {
 			h.moment = moment{timeOf(row.at), row.conversation, row.seq}
-			r.hits = append(r.hits, h)
+			r.recent = append(r.recent, h)
 		}
 		return nil
 	}, r.request.User, r.next, n, r.sender, r.below.at.UTC(), r.below.conversation, r.below.seq,
-		r.above.at.UTC(), r.above.conversation, r.above.seq, coveredMargin.Seconds(), 2*searchBytes)
+		r.above.at.UTC(), r.above.conversation, r.above.seq, 2*searchBytes)
 	r.ended = r.ended || !cut && rest > 0
 	return away("search", err)
 }
 
-// join puts hits beside those that were found. Some may be there twice.
-func (f *find) join(hits []*hit) {
-	f.found = append(f.found, hits...)
+// join puts what the index may not have beside what it has; some may be in both.
+func (f *find) join() {
+	f.found = append(f.found, f.recent...)
 	slices.SortStableFunc(f.found, func(a, b *hit) int { return b.compare(a.moment) })
 	f.found = slices.CompactFunc(f.found, func(a, b *hit) bool { return a.compare(b.moment) == 0 })
 }

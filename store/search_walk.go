@@ -36,9 +36,14 @@ func (f *find) look(ctx context.Context) error {
 		return f.lookInPlace(ctx)
 	}
 	rate, known := f.store.frequencies.rate(ctx, f.store.finder, f.scopes, f.terms)
-	sections, err := f.sections(ctx)
+	sections, fresh, err := f.sections(ctx)
 	if err != nil {
 		return err
+	}
+	if fresh {
+		if err := f.lookAtUnindexed(ctx); err != nil {
+			return err
+		}
 	}
 	all, seen := int64(0), int64(0)
 	for _, s := range sections {
@@ -78,13 +83,22 @@ func (f *find) lookAtAll(ctx context.Context) error {
 	return err
 }
 
+// readHead reads the last number of a conversation.
+var readHead = `
+	SELECT coalesce((SELECT seq FROM postbox.messages WHERE conversation_id = $1 ORDER BY seq DESC LIMIT 1), 0), ` + newestIsFresh("$2") + `
+	  FROM postbox.search_state s`
+
 // lookInPlace goes through one conversation, whose messages are in order.
 func (f *find) lookInPlace(ctx context.Context) error {
-	const head = `SELECT seq FROM postbox.messages WHERE conversation_id = $1 ORDER BY seq DESC LIMIT 1`
-	top := postbox.Seq(0)
-	err := f.store.archive.query(ctx, head, func(rows *sql.Rows) error { return rows.Scan(&top) }, f.request.Place.Conversation)
+	top, fresh := postbox.Seq(0), false
+	err := f.store.finder.query(ctx, readHead, func(rows *sql.Rows) error { return rows.Scan(&top, &fresh) }, f.request.Place.Conversation, f.request.User)
 	if err != nil {
 		return away("search", err)
+	}
+	if fresh {
+		if err := f.lookAtUnindexed(ctx); err != nil {
+			return err
+		}
 	}
 	if f.below != always {
 		top = min(top, f.below.seq-1)
@@ -128,22 +142,26 @@ func (f *find) nextStep(size, found int64) int64 {
 	return max(2*size, min(wanted, 32*size))
 }
 
+// readSections reads how far the sections go, up to a time if there is one.
+var readSections = `
+	SELECT s.next, s.fill_next,
+	       CASE WHEN $1 THEN (SELECT max(w.id) FROM postbox.search_windows w WHERE w.id >= $3 AND w.oldest <= $2) END,
+	       CASE WHEN $1 THEN (SELECT max(w.id) FROM postbox.search_windows w WHERE w.id < $3 AND w.oldest <= $2) END,
+	       ` + newestIsFresh("$4") + `
+	  FROM postbox.search_state s`
+
 // sections are the parts of the index that may have something older than the
-// upper bound, the newer one first.
-func (f *find) sections(ctx context.Context) ([]section, error) {
-	const look = `
-		SELECT s.next, s.fill_next,
-		       CASE WHEN $1 THEN (SELECT max(w.id) FROM postbox.search_windows w WHERE w.id >= $3 AND w.oldest <= $2) END,
-		       CASE WHEN $1 THEN (SELECT max(w.id) FROM postbox.search_windows w WHERE w.id < $3 AND w.oldest <= $2) END
-		  FROM postbox.search_state s`
+// upper bound, the newer one first. It also tells whether there is something in the
+// user's inbox that may not be in the index.
+func (f *find) sections(ctx context.Context) (all []section, fresh bool, err error) {
 	live, filled := section{bottom: liveFrom}, section{}
 	var liveWindow, filledWindow sql.NullInt64
 	bounded := f.below != always
-	err := f.store.finder.query(ctx, look, func(rows *sql.Rows) error {
-		return rows.Scan(&live.top, &filled.top, &liveWindow, &filledWindow)
-	}, bounded, f.below.at.UTC(), int64(liveFrom>>smallWindow))
+	err = f.store.finder.query(ctx, readSections, func(rows *sql.Rows) error {
+		return rows.Scan(&live.top, &filled.top, &liveWindow, &filledWindow, &fresh)
+	}, bounded, f.below.at.UTC(), int64(liveFrom>>smallWindow), f.request.User)
 	if err != nil {
-		return nil, away("search", err)
+		return nil, false, away("search", err)
 	}
 	const window = 1 << smallWindow
 	for _, s := range []struct {
@@ -159,7 +177,7 @@ func (f *find) sections(ctx context.Context) ([]section, error) {
 			s.top = s.bottom
 		}
 	}
-	return []section{live, filled}, nil
+	return []section{live, filled}, fresh, nil
 }
 
 // step reads the hits in some windows, or all if none are named. It reports
