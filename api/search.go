@@ -29,7 +29,7 @@ func searchOperation() *operation {
 		Doc: "Messages that have all words of the text, the newest first: as they are now, so neither what was retracted or has expired, nor what an edit took away. " +
 			"A word with a star behind it, as hel*, stands for all that begin with it, if it has three characters; \"words in quotation marks\" must follow each other. " +
 			"Capitals and small letters are the same, letters with and without diacritics are not. Chinese, Japanese, Korean and Thai are found by any characters that follow each other. " +
-			"A message is found at most five seconds after it was stored. For the next page ask with before, the id of the last message.",
+			"What has just come to the caller's inbox is found at once, anything else at most five seconds after it was stored, or half a minute where more is sent than the server can take. For the next page ask with before, the id of the last message.",
 		Fields: append([]Field{
 			required(Field{Name: "text", Doc: "words to look for", Max: maxText, Pattern: searchable, check: checkSearchable}),
 		}, append(place(),

@@ -196,8 +196,8 @@ func TestSearchShowsThePresent(t *testing.T) {
 	}
 }
 
-// A server that was killed before it had indexed what it has stored is followed
-// by one that does; and what was there before the index is indexed, too.
+// What is not indexed is found all the same. A server that was killed before it had
+// indexed what it has stored is followed by one that does; and what was there before the index is indexed, too.
 func TestSearchAfterKill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Limits.RequestRate = 0 })
@@ -217,6 +217,9 @@ func TestSearchAfterKill(t *testing.T) {
 	}
 	if n := w.number(`SELECT count(*) FROM postbox.search`); n != 0 {
 		t.Fatalf("%d messages were indexed", n)
+	}
+	if got := h.found(bob, `{"text":"kept"}`); len(got) != 20 {
+		t.Errorf("before the index has them: %d messages, %q", len(got), got)
 	}
 	w.crashWith(release)
 	w.indexed()

@@ -19,7 +19,8 @@ type searchCmd struct {
 
 // Help is the end of the command's --help.
 func (searchCmd) Help() string {
-	return `Prints the newest first. A message is found at most five seconds after it was stored.
+	return `Prints the newest first. What has just come to your inbox is found at once, anything
+else some seconds after it was stored.
 
 Examples:
 
