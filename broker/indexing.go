@@ -20,32 +20,32 @@ const (
 	// indexPatience is how far behind the indexer rests no more, and senders begin to
 	// wait for it: docs/spec.md says when a message is found at the latest.
 	indexPatience = 25 * time.Second
+	// indexFull is the same for the memory that is taken by what waits for it.
+	indexFull = 0.75
 )
 
 // restForIndex is how long a lane rests after a commit that took so long.
 func (e *Engine) restForIndex(took time.Duration) time.Duration {
-	return restFor(e.indexer.Behind(time.Now()), took)
+	now := time.Now()
+	return restFor(e.indexer.Behind(now), e.indexer.Full(now), took)
 }
 
-// restFor rests the longer the further the index is behind: from one second beyond
-// indexPatience on twice as long as the commit took, so that two thirds of the time are
-// the index's.
-func restFor(behind, took time.Duration) time.Duration {
-	beyond := behind - indexPatience
-	if beyond <= 0 {
-		return 0
-	}
-	return time.Duration(2 * min(beyond, time.Second).Seconds() * float64(took))
+// restFor rests the longer the further the index is behind, or the more of the memory
+// for what waits is full: from one second beyond indexPatience on, or with no room
+// left, twice as long as the commit took, so that two thirds of the time are the index's.
+func restFor(behind time.Duration, full float64, took time.Duration) time.Duration {
+	beyond := max((behind - indexPatience).Seconds(), (full-indexFull)/(1-indexFull))
+	return time.Duration(2 * max(0, min(beyond, 1)) * float64(took))
 }
 
 // pauseAfter is how long the indexer rests after a round that took so long: more says
 // that there is more to do, and waiting how many drafts wait to be committed.
-func pauseAfter(more bool, waiting int, behind, took time.Duration) time.Duration {
+func pauseAfter(more bool, waiting int, behind time.Duration, full float64, took time.Duration) time.Duration {
 	switch {
 	case !more:
 		return indexPause
 	case waiting >= inbox.Pressed:
-		left := 1 - min(1, behind.Seconds()/indexPatience.Seconds())
+		left := 1 - min(1, max(behind.Seconds()/indexPatience.Seconds(), full/indexFull))
 		return time.Duration(indexGivesWay * left * float64(min(took, indexPause)))
 	case behind > indexHurry:
 		return 0
@@ -63,7 +63,7 @@ func (e *Engine) index(ctx context.Context) {
 		pause := time.Second
 		if err == nil {
 			now := time.Now()
-			pause = pauseAfter(more, e.waiting(), e.indexer.Lag(now), now.Sub(began))
+			pause = pauseAfter(more, e.waiting(), e.indexer.Lag(now), e.indexer.Full(now), now.Sub(began))
 		}
 		if err != nil && !failing && ctx.Err() == nil {
 			e.o.Logger.Warn("the search index is not kept for now", "error", err)

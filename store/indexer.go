@@ -67,6 +67,15 @@ func (x *Indexer) Behind(now time.Time) time.Duration {
 	return x.Lag(now)
 }
 
+// Full is which part of the memory for what waits for this indexer is taken; zero if it
+// is not at work. What there is no room for costs more: it is read back.
+func (x *Indexer) Full(now time.Time) float64 {
+	if x.Behind(now) == 0 {
+		return 0
+	}
+	return x.store.recent.full()
+}
+
 // Metrics are what the indexer tells about itself. They may be collected at any
 // time.
 func (x *Indexer) Metrics() []prometheus.Collector {
