@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/lib/pq"
 
@@ -58,7 +57,7 @@ func (l *Lane) Append(ctx context.Context, b *postbox.Batch) error {
 		default:
 			if len(fresh) > 0 {
 				l.lineage.committed(fresh[len(fresh)-1].Message.ID)
-				l.recent.put(fresh, time.Now())
+				l.recent.put(fresh)
 			}
 			return nil
 		}

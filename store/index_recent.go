@@ -18,19 +18,16 @@ const (
 	recentBody  = 4 << 10 // of one message; there are fewer of larger ones, and the memory is dearer
 	// What a run, and a message in it, take besides the text, about.
 	recentRunOverhead, recentOverhead = 256, 48
-	// recentAge is after how long nobody will ask any more: another server indexes.
-	recentAge = time.Minute
 )
 
 // recent is what was stored a moment ago, so that the indexer of the same process
 // need not read it back. Its methods may be called from any goroutine.
 type recent struct {
-	asked atomic.Bool // there is an indexer
+	asked atomic.Bool // there is an indexer, which is the one that works
 
 	mu    sync.Mutex                             // guards the fields below
 	runs  map[postbox.ConversationID][]recentRun // in their order
 	bytes int
-	since time.Time // of the oldest
 }
 
 // recentRun is messages of a conversation that follow each other, and were stored at once.
@@ -129,7 +126,7 @@ func sidesOf(p *postbox.Publish) (low, high int64) {
 
 // put remembers what was stored at once. While there is no room it remembers nothing:
 // the oldest is what is asked for first.
-func (r *recent) put(all []*postbox.Publish, now time.Time) {
+func (r *recent) put(all []*postbox.Publish) {
 	if !r.asked.Load() {
 		return
 	}
@@ -141,18 +138,11 @@ func (r *recent) put(all []*postbox.Publish, now time.Time) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bytes+size > recentBytes && now.Sub(r.since) > recentAge {
-		clear(r.runs)
-		r.bytes = 0
-	}
 	if r.bytes+size > recentBytes {
 		return
 	}
 	if r.runs == nil {
 		r.runs = make(map[postbox.ConversationID][]recentRun)
-	}
-	if len(r.runs) == 0 {
-		r.since = now
 	}
 	r.bytes += size
 	for c, of := range runs {
@@ -198,6 +188,15 @@ func (r *recent) take(s indexStretch, rows []indexRow) (all []indexRow, there bo
 		return rows, false
 	}
 	return all, true
+}
+
+// clear forgets all, since nobody will ask for it, and remembers from now on what is
+// stored, or nothing.
+func (r *recent) clear(asked bool) {
+	r.asked.Store(asked)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.runs, r.bytes = nil, 0
 }
 
 // full is which part of the room is taken.

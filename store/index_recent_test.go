@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"postbox"
+	"postbox/internal/pgtest"
 )
 
 // sentJustNow is a message of so many bytes.
@@ -20,8 +21,7 @@ func stretchOf(c postbox.ConversationID, first postbox.Seq, count int) indexStre
 	return indexStretch{conversation: c, after: first - 1, count: count}
 }
 
-// What was stored is there once, whole stretches only, and no more of it than there
-// is room for. What nobody asks for makes room in the end.
+// What was stored is there once, and whole stretches only.
 func TestRecent(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
@@ -45,12 +45,12 @@ func TestRecent(t *testing.T) {
 			t.Errorf("%d conversations with %d bytes are left", len(r.runs), r.bytes)
 		}
 	}
-	r.put([]*postbox.Publish{sentJustNow(1, 1, 10)}, now)
+	r.put([]*postbox.Publish{sentJustNow(1, 1, 10)})
 	if len(r.runs) != 0 {
 		t.Error("without an indexer something is remembered")
 	}
 	r.asked.Store(true)
-	r.put([]*postbox.Publish{sentJustNow(1, 2, 10), sentJustNow(1, 1, 10), sentJustNow(2, 1, 20), sentJustNow(2, 2, recentBody+1), sentJustNow(2, 3, 30)}, now)
+	r.put([]*postbox.Publish{sentJustNow(1, 2, 10), sentJustNow(1, 1, 10), sentJustNow(2, 1, 20), sentJustNow(2, 2, recentBody+1), sentJustNow(2, 3, 30)})
 	take(stretchOf(1, 1, 3), 0) // there is no third
 	take(stretchOf(1, 1, 2), 0) // and that has forgotten them
 	if got := take(stretchOf(2, 1, 1), 1); len(got) == 1 && (len(got[0].body) != 20 || got[0].low != 5 || got[0].high != 7) {
@@ -65,7 +65,7 @@ func TestRecent(t *testing.T) {
 
 	// Several runs, which may come in another order, are taken in any portions.
 	for _, first := range []postbox.Seq{4, 1, 7, 10} {
-		r.put([]*postbox.Publish{sentJustNow(3, first, 1), sentJustNow(3, first+1, 2), sentJustNow(3, first+2, 3)}, now)
+		r.put([]*postbox.Publish{sentJustNow(3, first, 1), sentJustNow(3, first+1, 2), sentJustNow(3, first+2, 3)})
 	}
 	take(stretchOf(3, 1, 2), 2)
 	if got := take(stretchOf(3, 3, 5), 5); len(got) == 5 && (len(got[0].body) != 3 || len(got[4].body) != 1) {
@@ -79,22 +79,21 @@ func TestRecent(t *testing.T) {
 
 	expires := sentJustNow(4, 1, 1)
 	expires.Message.ExpiresAt, expires.Message.ContentType, expires.Message.Room = now.Truncate(time.Microsecond), "text/html", "dev"
-	r.put([]*postbox.Publish{expires}, now)
+	r.put([]*postbox.Publish{expires})
 	got := take(stretchOf(4, 1, 1), 1)
 	if row := got[0]; row.contentType != "text/html" || !row.expires.Valid || !row.expires.Time.Equal(expires.Message.ExpiresAt) || row.low != 0 || row.sender != 7 {
 		t.Errorf("got %+v", row)
 	}
 }
 
-// There is a bound to what is remembered.
+// There is a bound to what is remembered, which may be forgotten.
 func TestRecentIsBounded(t *testing.T) {
 	t.Parallel()
-	now := time.Now()
 	var r recent
 	r.asked.Store(true)
 	const fit = recentBytes / (recentBody + recentRunOverhead + recentOverhead)
 	for i := range postbox.Seq(2 * fit) {
-		r.put([]*postbox.Publish{sentJustNow(3, i+1, recentBody)}, now)
+		r.put([]*postbox.Publish{sentJustNow(3, i+1, recentBody)})
 	}
 	if len(r.runs[3]) != fit || r.full() <= 0.99 || r.full() > 1 {
 		t.Errorf("%d are remembered, want the first %d; %.3f of the room", len(r.runs[3]), fit, r.full())
@@ -102,13 +101,52 @@ func TestRecentIsBounded(t *testing.T) {
 	if _, there := r.take(stretchOf(3, 1, 1), nil); !there {
 		t.Error("the first is not there")
 	}
-	r.put([]*postbox.Publish{sentJustNow(3, 5*fit, recentBody)}, now)
-	r.put([]*postbox.Publish{sentJustNow(3, 6*fit, recentBody)}, now.Add(recentAge)) // there is no room
+	r.put([]*postbox.Publish{sentJustNow(3, 5*fit, recentBody)})
+	r.put([]*postbox.Publish{sentJustNow(3, 6*fit, recentBody)}) // there is no room
 	if _, there := r.take(stretchOf(3, 6*fit, 1), nil); there {
 		t.Error("more is remembered than there is room for")
 	}
-	r.put([]*postbox.Publish{sentJustNow(3, 7*fit, recentBody)}, now.Add(2*recentAge))
-	if _, there := r.take(stretchOf(3, 7*fit, 1), nil); !there || r.bytes != 0 {
-		t.Errorf("what nobody has asked for keeps %d bytes", r.bytes)
+	for _, asked := range []bool{true, false} {
+		r.clear(asked)
+		r.put([]*postbox.Publish{sentJustNow(3, 7*fit, recentBody)})
+		if _, there := r.take(stretchOf(3, 7*fit, 1), nil); there != asked || r.full() != 0 {
+			t.Errorf("forgotten, asked %v: remembered %v, %v of the room", asked, there, r.full())
+		}
 	}
+}
+
+// What waits for another server's indexer is not remembered, nor what is not waited for
+// any more.
+func TestRecentIsForgotten(t *testing.T) {
+	t.Parallel()
+	s, err := Open(Options{URL: pgtest.New(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	x := s.NewIndexer()
+	round := func(asked bool) {
+		t.Helper()
+		s.recent.put([]*postbox.Publish{sentJustNow(1, 1, 10)})
+		if _, err := x.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if s.recent.bytes != 0 || s.recent.asked.Load() != asked {
+			t.Errorf("%d bytes are remembered, asked for: %v, want %v", s.recent.bytes, s.recent.asked.Load(), asked)
+		}
+	}
+	round(true)
+	tx, err := s.db.BeginTxx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	if _, err := tx.ExecContext(t.Context(), `SELECT 1 FROM postbox.search_state FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	round(false)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	round(true)
 }

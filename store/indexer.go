@@ -127,6 +127,9 @@ func (x *Indexer) round(ctx context.Context, from int64, again bool) (more bool,
 	if err != nil {
 		return false, away("index messages", err)
 	}
+	if !busy || len(r.queue) == 0 { // another's work, or none is left
+		x.store.recent.clear(busy)
+	}
 	if busy {
 		x.rows.Add(float64(len(r.rows)))
 		x.untidy += len(r.rows)
