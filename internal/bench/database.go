@@ -23,10 +23,10 @@ type DatabaseProbe interface {
 type Settling struct {
 	// Seconds are from the last message to its end.
 	Seconds float64 `json:"s"`
-	// The processor time of that, in seconds for 10,000 messages of the whole run;
-	// zero: not known.
-	ServerPer10k   float64 `json:"server_s_per_10k"`
-	DatabasePer10k float64 `json:"database_s_per_10k"`
+	// The processor time of that, in seconds for 10,000 messages of the whole run; nil
+	// where it was not measured.
+	ServerPer10k   *float64 `json:"server_s_per_10k"`
+	DatabasePer10k *float64 `json:"database_s_per_10k"`
 }
 
 // Table is one table and where its rows are: "permanent", "unlogged" or

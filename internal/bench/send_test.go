@@ -249,7 +249,7 @@ func TestWaitsForWhatWasPutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := report.Settling; report.Database != l.report || s == nil || s.Seconds < l.took.Seconds() || s.ServerPer10k <= 0 || s.DatabasePer10k <= 0 {
+	if s := report.Settling; report.Database != l.report || s == nil || s.Seconds < l.took.Seconds() || *s.ServerPer10k <= 0 || *s.DatabasePer10k <= 0 {
 		t.Errorf("database %+v, afterwards %+v", report.Database, report.Settling)
 	}
 	l.err = errors.New("it never ends")

@@ -19,8 +19,13 @@ func (o *Options) settle(ctx context.Context, report *Report) (err error) {
 	if err := o.Database.Settle(ctx); err != nil {
 		return fmt.Errorf("wait for what is done behind the messages: %w", err)
 	}
-	s := &Settling{Seconds: time.Since(began).Seconds()}
-	s.ServerPer10k, s.DatabasePer10k, err = work.per(float64(report.TotalAcknowledged) / 10_000)
-	report.Settling = s
+	server, database, err := work.per(float64(report.TotalAcknowledged) / 10_000)
+	report.Settling = &Settling{Seconds: time.Since(began).Seconds()}
+	if o.ServerPID != 0 {
+		report.Settling.ServerPer10k = &server
+	}
+	if o.DatabasePID != 0 {
+		report.Settling.DatabasePer10k = &database
+	}
 	return err
 }

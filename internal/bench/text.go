@@ -79,7 +79,7 @@ func (d *DatabaseReport) Lines() []string {
 
 // String is for people.
 func (s *Settling) String() string {
-	return fmt.Sprintf("all was indexed %.1f s after the last message, for which server %.3f and database %.3f s of cpu per 10,000", s.Seconds, s.ServerPer10k, s.DatabasePer10k)
+	return fmt.Sprintf("all was indexed %.1f s after the last message, for which server %s, database %s of cpu per 10,000", s.Seconds, seconds(s.ServerPer10k), seconds(s.DatabasePer10k))
 }
 
 // String is the load in one line.
