@@ -197,7 +197,8 @@ func TestSearchShowsThePresent(t *testing.T) {
 }
 
 // What is not indexed is found all the same. A server that was killed before it had
-// indexed what it has stored is followed by one that does; and what was there before the index is indexed, too.
+// indexed what it has stored is followed by one that does; and what was there before
+// the index is indexed, too.
 func TestSearchAfterKill(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(w *world) { w.config.Limits.RequestRate = 0 })

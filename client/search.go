@@ -20,8 +20,8 @@ type SearchOptions struct {
 
 // Search finds messages that have all words of text (docs/spec.md §7, search),
 // the newest first, as they are now. It asks for a page at a time, and ends at
-// the first error, which it yields. What has just come to
-// the user's inbox is found at once, anything else some seconds after it was stored.
+// the first error, which it yields. What has just come to the user's inbox is found
+// at once, anything else some seconds after it was stored.
 func (c *Client) Search(ctx context.Context, text string, o SearchOptions) iter.Seq2[Envelope, error] {
 	return func(yield func(Envelope, error) bool) {
 		for {

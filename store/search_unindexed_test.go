@@ -68,28 +68,37 @@ func TestSearchLooksBackToTheIndex(t *testing.T) {
 	for covered, want := range map[int]int{-10: 40, 5: 40, 6: 40, 7: 39, 25: 21, 44: 2, 45: 1, 46: 0, 99: 0} {
 		w.exec(`UPDATE postbox.search_state SET covered = '2026-01-01T00:00:00Z'::timestamptz + interval '1 second' * $1`, covered)
 		for _, limit := range []int{7, 50} {
-			found := 0
-			r := postbox.SearchRequest{User: w.ids["bob"], Text: "word", Limit: limit}
-			for more := true; more; {
-				page, has, err := w.store.Search(t.Context(), r)
-				if err != nil || len(page) != min(limit, want-found) {
-					t.Fatalf("covered to second %d: a page of %d after %d, %v", covered, len(page), found, err)
-				}
-				for _, m := range page {
-					found++
-					if body := fmt.Sprint("word ", 40-found); string(m.Body) != body {
-						t.Errorf("covered to second %d: found %q, want %q", covered, m.Body, body)
-					}
-				}
-				if more = has; more {
-					r.Before = byID(page[len(page)-1])
-				}
+			got := w.pages("bob", "word", limit, limit, limit)
+			if len(got) != want {
+				t.Errorf("covered to second %d: found %d, want %d", covered, len(got), want)
 			}
-			if found != want {
-				t.Errorf("covered to second %d: found %d, want %d", covered, found, want)
+			for i, body := range got {
+				if body != fmt.Sprint("word ", 39-i) {
+					t.Errorf("covered to second %d: %d is %q", covered, i, body)
+				}
 			}
 		}
 	}
+}
+
+// pages searches for words page by page. All have between least and most messages, the
+// last one maybe fewer.
+func (w *world) pages(user postbox.User, text string, limit, least, most int) (bodies []string) {
+	w.t.Helper()
+	r := postbox.SearchRequest{User: w.ids[user], Text: text, Limit: limit}
+	for more := true; more; {
+		page, has, err := w.store.Search(w.t.Context(), r)
+		if err != nil || len(page) > most || has && len(page) < least {
+			w.t.Fatalf("a page of %d after %d, more: %v, %v", len(page), len(bodies), has, err)
+		}
+		for _, m := range page {
+			bodies = append(bodies, string(m.Body))
+		}
+		if more = has; more {
+			r.Before = byID(page[len(page)-1])
+		}
+	}
+	return bodies
 }
 
 // Where much has come that is large, it is found in pages, as it is in the index.
@@ -100,29 +109,25 @@ func TestSearchFindsWhatIsLargeAndNotInTheIndex(t *testing.T) {
 	filler := strings.Repeat("x ", 100<<10)
 	var all []*postbox.Publish
 	for i := range 30 {
-		all = append(all, w.publish("alice", "bob", fmt.Sprintf("large %d %s", i, filler)), w.publish("alice", "bob", "small"))
+		all = append(all, w.publish("alice", "bob", fmt.Sprintf("word %d %s", i, filler)), w.publish("alice", "bob", "small"))
 	}
 	w.append(w.lane(0), all...)
-	r := postbox.SearchRequest{User: w.ids["bob"], Text: "large", Limit: 50}
-	seen := 0
-	for more := true; more; {
-		page, has, err := w.store.Search(t.Context(), r)
-		if err != nil || len(page) == 0 || len(page) > 7 {
-			t.Fatalf("a page of %d, %v", len(page), err)
+	check := func(n int) {
+		t.Helper()
+		got, small := w.pages("bob", "word", 50, 1, 7), w.pages("bob", "small", 50, 50, 50)
+		if len(got) != n || len(small) != n {
+			t.Errorf("%d messages and %d small ones were found, want %d", len(got), len(small), n)
 		}
-		for _, m := range page {
-			seen++
-			if want := fmt.Sprintf("large %d ", 30-seen); !strings.HasPrefix(string(m.Body), want) {
-				t.Errorf("found %.12q, want %q", m.Body, want)
+		for i, body := range got {
+			if want := fmt.Sprintf("word %d ", 29-i); !strings.HasPrefix(body, want) {
+				t.Errorf("found %.12q, want %q", body, want)
 			}
 		}
-		if more = has; more {
-			r.Before = byID(page[len(page)-1])
-		}
 	}
-	if seen != 30 {
-		t.Errorf("%d messages were found", seen)
-	}
+	check(30)
+	// Where one statement meets both large ones, for which it has no room, and old ones.
+	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '1 hour' WHERE seq <= 20`)
+	check(20)
 }
 
 // How far the index is complete is noted with what is put into it: up to the oldest that
