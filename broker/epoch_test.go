@@ -115,7 +115,7 @@ func TestSinceAnotherEpoch(t *testing.T) {
 			bob := w.user("bob")
 			w.fill(bob, 7)
 			// Four of them are from before this epoch.
-			w.exec(`UPDATE postbox.messages m SET sent_at = sent_at - interval '1 hour' FROM postbox.inbox i, postbox.users u
+			w.exec(`UPDATE postbox.messages m SET sent_at = sent_at - interval '1 hour' FROM postbox.inbox_entries i, postbox.users u
 				 WHERE u.name = $1 AND i.user_id = u.id AND i.inbox_seq <= 4
 				   AND m.conversation_id = i.conversation_id AND m.seq = i.seq`, bob)
 			l := durable(v, bob, "phone")

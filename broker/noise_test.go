@@ -67,7 +67,7 @@ func TestNoise(t *testing.T) { // not parallel: it counts goroutines
 		c.say("inbox/"+user, "still here")
 		c.Leave()
 	}
-	if got := w.number(`SELECT count(*) FROM postbox.inbox i JOIN postbox.users u ON u.id = i.user_id
+	if got := w.number(`SELECT count(*) FROM postbox.inbox_entries i JOIN postbox.users u ON u.id = i.user_id
 		JOIN postbox.messages m USING (conversation_id, seq) WHERE u.name = $1 AND m.sender_id <> u.id`, n.other); got != 0 {
 		t.Errorf("%d entries in the inbox of somebody who has blocked all", got)
 	}

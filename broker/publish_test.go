@@ -94,7 +94,7 @@ func TestNumbersAreDenseAndInOrder(t *testing.T) {
 		}
 	}
 	for _, user := range []string{alice, bob} {
-		if n := w.number(`SELECT count(*) FROM postbox.inbox i
+		if n := w.number(`SELECT count(*) FROM postbox.inbox_entries i
 			JOIN postbox.users u ON u.id = i.user_id
 			JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.seq
 			WHERE u.name = $1 AND i.inbox_seq = i.seq AND m.body = convert_to(i.inbox_seq::text, 'UTF8')`, user); n != 200 {

@@ -34,7 +34,7 @@ func TestSignals(t *testing.T) {
 	alice, bob, carol := w.user("alice"), w.user("bob"), w.user("carol")
 	h.must(alice, "room.create", `{"room":"dev"}`)
 	h.must(alice, "room.add", `{"room":"dev","user":"`+bob+`"}`)
-	entries := w.number(`SELECT count(*) FROM postbox.inbox`)
+	entries := w.number(`SELECT count(*) FROM postbox.inbox_entries`)
 	a := w.connect(t, login{version: 5, user: alice, id: "laptop", clean: true})
 	a.subscribe("signal/" + alice)
 	b := w.connect(t, durable(4, bob, "phone"))
@@ -68,7 +68,7 @@ func TestSignals(t *testing.T) {
 	if got := b.signalled(); got["body"] != "to me" {
 		t.Errorf("bob gets %v", got)
 	}
-	if n := w.number(`SELECT count(*) FROM postbox.inbox`); n != entries {
+	if n := w.number(`SELECT count(*) FROM postbox.inbox_entries`); n != entries {
 		t.Errorf("%d entries more", n-entries)
 	}
 

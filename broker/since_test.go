@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"postbox/internal/pgtest"
 )
 
 // A device says where it is with a control filter, in the same SUBSCRIBE or an
@@ -159,7 +161,7 @@ func TestGapOfRetention(t *testing.T) {
 	w := sharedWorld(t)
 	bob := w.user("bob")
 	w.fill(bob, 10)
-	w.exec(`DELETE FROM postbox.inbox i USING postbox.users u WHERE u.id = i.user_id AND u.name = $1 AND inbox_seq <= 7`, bob)
+	w.exec(pgtest.RemoveEntries, bob, 7)
 	l := durable(4, bob, "phone")
 	c := w.connect(t, l)
 	c.subscribe("inbox/"+bob+"/since/2", "inbox/"+bob)

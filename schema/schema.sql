@@ -160,11 +160,26 @@ CREATE TABLE postbox.inbox (
     conversation_id bigint NOT NULL,
     seq bigint NOT NULL,
     kind smallint NOT NULL DEFAULT 0,
-    event_id uuid
+    event_id uuid,
+    entries integer NOT NULL DEFAULT 1
 );
+ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_entries CHECK (((entries = 1) OR ((entries > 1) AND (kind = 0)))) NOT VALID;
 ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.inbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
-COMMENT ON TABLE postbox.inbox IS 'One narrow row per entry and user: kind 0 is the message (conversation_id, seq), others name their event.';
+COMMENT ON TABLE postbox.inbox IS 'Narrow rows for each user: kind 0 is a message, or several that follow each other; others name their event.';
+COMMENT ON COLUMN postbox.inbox.inbox_seq IS 'Number of the first entry of the row.';
+COMMENT ON COLUMN postbox.inbox.seq IS 'The message of the first entry, in the conversation.';
+COMMENT ON COLUMN postbox.inbox.entries IS 'The row is so many entries: inbox_seq + n is the message seq + n.';
+
+CREATE VIEW postbox.inbox_entries (
+    user_id bigint,
+    inbox_seq bigint,
+    conversation_id bigint,
+    seq bigint,
+    kind smallint,
+    event_id uuid
+);
+COMMENT ON TABLE postbox.inbox_entries IS 'The inbox with a row for each entry.';
 
 CREATE TABLE postbox.invites (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -481,7 +496,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body b6008ae8e0d802cd7660595e4989d664
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 6a711003ab3409d2a27f8cf24fa11f80
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (
@@ -509,7 +524,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT r_room text,
 --     OUT r_users bigint[],
 --     OUT r_numbers bigint[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body f3d30c9a333822817cbf63157b71194f
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 5be1eb6a440e6e3cd796d057d6555f63
 -- Stores one edit, retraction or read marker of a lane; called by the writer only.
 
 -- FUNCTION postbox.count_deletion (
@@ -519,7 +534,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 
 -- FUNCTION postbox.keep_numbers (
 --     
--- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body bbe1b56dbd8732c562f9644e53d76f91
+-- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body 4b38766b62c410cf5e87ac5966c65bfb
 -- Trigger of inbox and messages: raises logs.floor to what was deleted.
 
 -- FUNCTION postbox.keep_reserved (
@@ -558,7 +573,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT r_at timestamp with time zone,
 --     OUT r_users bigint[],
 --     OUT r_numbers bigint[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 8e8b142649d656486d5b19351f3a12e4
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 439bc86cbc2132d5e4cbb6af0c301558
 -- Stores one change of a room of a lane; called by the writer only.
 
 -- FUNCTION postbox.search_changed (

@@ -199,7 +199,7 @@ func TestPeerInboxSeq(t *testing.T) {
 	const wrong = `
 		SELECT count(*) FROM postbox.messages m JOIN postbox.conversations c ON c.id = m.conversation_id
 		 WHERE m.peer_inbox_seq IS DISTINCT FROM (
-		       SELECT i.inbox_seq FROM postbox.inbox i
+		       SELECT i.inbox_seq FROM postbox.inbox_entries i
 		        WHERE i.user_id = CASE m.sender_id WHEN c.user_low THEN c.user_high ELSE c.user_low END AND i.user_id <> m.sender_id
 		          AND i.conversation_id = m.conversation_id AND i.seq = m.seq)`
 	if n := w.number(wrong); n != 0 {

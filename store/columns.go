@@ -210,19 +210,34 @@ func (c *columns) messages() matrix {
 	return m
 }
 
-// entries are the numbers of each inbox entry, in the order of inboxes and of the
-// entries in each: so the index of inbox is filled.
+// entries are the rows of inbox, in the order of inboxes and of the entries in each: so
+// its index is filled. Messages that follow each other in an inbox and in their
+// conversation share a row.
 func (c *columns) entries() matrix {
 	starts := make([]int32, len(c.logs))
 	for place := c.conversations; place+1 < len(c.logs); place++ {
 		starts[place+1] = starts[place] + c.counts[place]
 	}
-	m := matrix{width: 3, all: make([]int32, 3*len(c.entryLog))}
+	sorted := make([]int32, len(c.entryLog))
 	for i, log := range c.entryLog {
-		at := 3 * (starts[log-1] + c.entryRank[i] - 1)
-		m.all[at], m.all[at+1], m.all[at+2] = log, c.entryRank[i], c.entryMessage[i]
+		sorted[starts[log-1]+c.entryRank[i]-1] = int32(i)
+	}
+	m := matrix{width: 4, all: make([]int32, 0, 4*len(sorted))}
+	for k, i := range sorted {
+		log, message := c.entryLog[i], c.entryMessage[i]
+		if k > 0 && log == c.entryLog[sorted[k-1]] && c.follows(message, c.entryMessage[sorted[k-1]]) {
+			m.all[len(m.all)-1]++
+			continue
+		}
+		m.all = append(m.all, log, c.entryRank[i], message, 1)
 	}
 	return m
+}
+
+// follows says whether a message is the next one of a conversation after another of
+// the batch.
+func (c *columns) follows(next, message int32) bool {
+	return c.log[next-1] == c.log[message-1] && c.rank[next-1] == c.rank[message-1]+1
 }
 
 // matrix is a value of the type integer[], of two dimensions: row behind row.

@@ -16,6 +16,14 @@ func (s *Store) Head(ctx context.Context, user postbox.UserID) (postbox.InboxSeq
 	return head, away("read the head of an inbox", err)
 }
 
+// fromEntry are the rows i of a user's inbox that are an entry from a number on: the one
+// that number is in begins with an earlier one.
+func fromEntry(user, number string) string {
+	return `i.user_id = ` + user + ` AND i.inbox_seq + i.entries > ` + number + ` AND i.inbox_seq >= coalesce((
+	               SELECT p.inbox_seq FROM postbox.inbox p
+	                WHERE p.user_id = ` + user + ` AND p.inbox_seq <= ` + number + ` ORDER BY p.inbox_seq DESC LIMIT 1), 0)`
+}
+
 // pageBytes is how much body one page holds, in bytes: with its first entry it
 // may be more.
 const pageBytes = 128 << 10
@@ -31,9 +39,9 @@ func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo po
 			return entries, err
 		}
 		// Retention has removed a stretch, and may just be removing what comes next.
-		const next = `SELECT inbox_seq FROM postbox.inbox WHERE user_id = $1 AND inbox_seq > $2 AND inbox_seq <= $3 ORDER BY inbox_seq LIMIT 1`
+		next := `SELECT greatest(i.inbox_seq, $2) FROM postbox.inbox i WHERE ` + fromEntry("$1", "$2") + ` AND i.inbox_seq <= $3 ORDER BY i.inbox_seq LIMIT 1`
 		var first postbox.InboxSeq
-		switch err := s.db.GetContext(ctx, &first, next, user, end, upTo); {
+		switch err := s.db.GetContext(ctx, &first, next, user, end+1, upTo); {
 		case errors.Is(err, sql.ErrNoRows):
 			return nil, nil
 		case err != nil:
@@ -51,24 +59,27 @@ func (s *Store) Entries(ctx context.Context, user postbox.UserID, after, upTo po
 // A range with an open end and a LIMIT would leave it to the planner's guesses
 // whether all that a device has before it is read and sorted for each page; so would
 // a plain join whether all messages are.
-const readPage = `
+var readPage = `
 	SELECT string_agg(record_send(ROW(d.inbox_seq, d.kind::bigint, d.conversation_id, d.seq, d.author,
 	                  d.id, d.sent_at, d.expires_at, d.edited_at, d.retracted_at,
 	                  d.content_type, d.ref, d.device, d.idempotency_key, d.body,
 	                  d.event_id, d.happened_at, d.event_key, d.event_data)), '')
-	  FROM (SELECT i.inbox_seq, i.kind, i.conversation_id, i.seq, coalesce(e.actor_id, m.sender_id) AS author,
+	  FROM (SELECT coalesce(m.inbox_seq, i.inbox_seq) AS inbox_seq, i.kind, i.conversation_id, coalesce(m.seq, i.seq) AS seq,
+	               coalesce(e.actor_id, m.sender_id) AS author,
 	               m.id, m.sent_at, m.expires_at, m.edited_at, m.retracted_at,
 	               m.content_type, m.ref, m.device, m.idempotency_key, m.body,
 	               e.id AS event_id, e.happened_at, e.idempotency_key AS event_key, e.data::text AS event_data,
 	               sum(coalesce(octet_length(m.body), 0)) OVER before - coalesce(octet_length(m.body), 0) AS before
 	          FROM postbox.inbox i
-	          LEFT JOIN LATERAL (SELECT * FROM postbox.messages
-	                         WHERE conversation_id = i.conversation_id AND seq = i.seq AND i.kind < 3 OFFSET 0) m ON true
+	          LEFT JOIN LATERAL (SELECT o.*, i.inbox_seq + o.seq - i.seq AS inbox_seq FROM postbox.messages o
+	                         WHERE o.conversation_id = i.conversation_id AND i.kind < 3
+	                           AND o.seq >= i.seq + greatest(0, $2 + 1 - i.inbox_seq)
+	                           AND o.seq < i.seq + least(i.entries, $3 + 1 - i.inbox_seq) OFFSET 0) m ON true
 	          LEFT JOIN LATERAL (SELECT * FROM postbox.events WHERE id = i.event_id OFFSET 0) e ON true
-	         WHERE i.user_id = $1 AND i.inbox_seq > $2 AND i.inbox_seq <= $3
+	         WHERE ` + fromEntry("$1", "$2 + 1") + ` AND i.inbox_seq <= $3
 	           AND CASE i.kind WHEN 0 THEN m.id IS NOT NULL ELSE e.id IS NOT NULL END
-	        WINDOW before AS (ORDER BY i.inbox_seq ROWS UNBOUNDED PRECEDING)
-	         ORDER BY i.inbox_seq) d
+	        WINDOW before AS (ORDER BY coalesce(m.inbox_seq, i.inbox_seq) ROWS UNBOUNDED PRECEDING)
+	         ORDER BY coalesce(m.inbox_seq, i.inbox_seq)) d
 	 WHERE d.before < $4`
 
 // page reads the entries of a short range of numbers.

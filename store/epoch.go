@@ -137,12 +137,12 @@ func (s *Store) PositionSince(ctx context.Context, user postbox.UserID, p postbo
 // retention has left, is from before a time. Of one that was imported that is not
 // known: its message is from elsewhere, and so is its time.
 func (s *Store) stampedBefore(ctx context.Context, user postbox.UserID, n postbox.InboxSeq, t time.Time) (bool, error) {
-	const look = `
+	look := `
 		SELECT coalesce(m.qos, 0) >= 0 AND coalesce(e.happened_at, m.sent_at, 'epoch') < $3
-		  FROM postbox.inbox i
+		  FROM (SELECT i.*, i.seq + greatest(0, $2 - i.inbox_seq) AS message FROM postbox.inbox i
+		         WHERE ` + fromEntry("$1", "$2") + ` ORDER BY i.inbox_seq LIMIT 1) i
 		  LEFT JOIN postbox.events e ON e.id = i.event_id
-		  LEFT JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.seq
-		 WHERE i.user_id = $1 AND i.inbox_seq >= $2 ORDER BY i.inbox_seq LIMIT 1`
+		  LEFT JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.message`
 	var older bool
 	err := s.db.GetContext(ctx, &older, look, user, n, t)
 	if errors.Is(err, sql.ErrNoRows) {

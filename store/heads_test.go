@@ -75,8 +75,8 @@ func TestWritersAreBehindEachOther(t *testing.T) {
 
 	w.wantDense()
 	for what, want := range map[string]int{
-		`SELECT count(*) FROM postbox.messages`: 4 * n,
-		`SELECT count(*) FROM postbox.inbox`:    2*2*n + 2*4*n + 2*n,
+		`SELECT count(*) FROM postbox.messages`:      4 * n,
+		`SELECT count(*) FROM postbox.inbox_entries`: 2*2*n + 2*4*n + 2*n,
 	} {
 		if got := w.number(what); got != want {
 			t.Errorf("%s: %d, want %d", what, got, want)
@@ -162,7 +162,7 @@ func TestTurnsBesideABusyRoom(t *testing.T) {
 	others.Wait()
 	close(done)
 	writers.Wait()
-	if n := w.number(`SELECT count(*) FROM postbox.inbox WHERE user_id = $1`, w.ids["erin"]); n != 0 {
+	if n := w.number(`SELECT count(*) FROM postbox.inbox_entries WHERE user_id = $1`, w.ids["erin"]); n != 0 {
 		t.Errorf("%d entries of one who was erased", n)
 	}
 	w.wantDense()
@@ -172,7 +172,7 @@ func TestTurnsBesideABusyRoom(t *testing.T) {
 func (w *world) wantDense() {
 	w.t.Helper()
 	for _, wrong := range []string{
-		`SELECT count(*) FROM (SELECT inbox_seq, row_number() OVER (PARTITION BY user_id ORDER BY inbox_seq) AS n FROM postbox.inbox) i WHERE inbox_seq <> n`,
+		`SELECT count(*) FROM (SELECT inbox_seq, row_number() OVER (PARTITION BY user_id ORDER BY inbox_seq) AS n FROM postbox.inbox_entries) i WHERE inbox_seq <> n`,
 		`SELECT count(*) FROM (SELECT seq, row_number() OVER (PARTITION BY conversation_id ORDER BY seq) AS n FROM postbox.messages) m WHERE seq <> n`,
 		`SELECT count(*) FROM postbox.messages a JOIN postbox.messages b ON b.conversation_id = a.conversation_id AND b.seq = a.seq + 1 WHERE b.sent_at < a.sent_at`,
 	} {
@@ -236,14 +236,14 @@ func TestRoomOfOneWhoWasErased(t *testing.T) {
 	if err := w.store.Erase(t.Context(), w.ids["bob"], nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := w.number(`SELECT count(*) FROM postbox.inbox WHERE user_id = $1`, w.ids["bob"]); n != 0 {
+	if n := w.number(`SELECT count(*) FROM postbox.inbox_entries WHERE user_id = $1`, w.ids["bob"]); n != 0 {
 		t.Errorf("%d entries are left", n)
 	}
 	late := w.roomDraft(room, "team", "alice", "after", "bob", "carol")
 	if err := l.Append(t.Context(), batch(late)); !errors.Is(err, postbox.ErrStaleRoute) {
 		t.Errorf("a message to one who is no member any more: %v", err)
 	}
-	if n := w.number(`SELECT count(*) FROM postbox.inbox WHERE user_id = $1 AND kind = 0`, w.ids["carol"]); n != 2 {
+	if n := w.number(`SELECT count(*) FROM postbox.inbox_entries WHERE user_id = $1 AND kind = 0`, w.ids["carol"]); n != 2 {
 		t.Errorf("the others have %d messages, want 2", n)
 	}
 }

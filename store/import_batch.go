@@ -39,7 +39,7 @@ func (b *importBatch) readHeads(ctx context.Context) error {
 		       array_agg(coalesce((extract(epoch FROM m.sent_at) * 1000)::bigint, 0) ORDER BY u.ord) FILTER (WHERE u.ord <= $2)
 		  FROM unnest($1::bigint[]) WITH ORDINALITY AS u (id, ord)
 		  JOIN postbox.logs l ON l.id = u.id
-		  LEFT JOIN LATERAL (SELECT e.inbox_seq FROM postbox.inbox e
+		  LEFT JOIN LATERAL (SELECT e.inbox_seq + e.entries - 1 AS inbox_seq FROM postbox.inbox e
 		                      WHERE u.ord > $2 AND e.user_id = u.id ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
 		  LEFT JOIN LATERAL (SELECT e.seq, e.sent_at FROM postbox.messages e
 		                      WHERE u.ord <= $2 AND e.conversation_id = u.id ORDER BY e.seq DESC LIMIT 1) m ON true`
@@ -64,12 +64,12 @@ func (b *importBatch) insert(ctx context.Context) error {
 		return err
 	}
 	const inbox = `
-		INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq)
+		INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq, entries)
 		SELECT ($1::bigint[])[u.log], ($2::bigint[])[u.log] + u.rank,
-		       ($1::bigint[])[($3::integer[])[u.message]], ($2::bigint[])[($3::integer[])[u.message]] + ($4::integer[])[u.message]
-		  FROM unnest($5::integer[], $6::integer[], $7::integer[]) AS u (log, rank, message)
-		 ORDER BY u.log, u.rank`
-	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.entryLog, c.entryRank, c.entryMessage); err != nil {
+		       ($1::bigint[])[($3::integer[])[u.message]], ($2::bigint[])[($3::integer[])[u.message]] + ($4::integer[])[u.message], u.entries
+		  FROM (SELECT ($5::integer[])[i][1], ($5::integer[])[i][2], ($5::integer[])[i][3], ($5::integer[])[i][4]
+		          FROM generate_series(1, array_length($5::integer[], 1)) AS i) AS u (log, rank, message, entries)`
+	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.entries()); err != nil {
 		return err
 	}
 	const queue = `

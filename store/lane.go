@@ -249,12 +249,12 @@ func (l *Lane) numberRecipients(ctx context.Context, publishes []*postbox.Publis
 	// indexed by number, not by message, and what is looked for is at its end.
 	// Of who has been erased since then there is none, and nobody to be told.
 	const look = `
-		SELECT coalesce(i.inbox_seq, 0)
+		SELECT coalesce(i.inbox_seq + u.seq - i.seq, 0)
 		  FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS u (user_id, conversation_id, seq, ord)
 		  LEFT JOIN LATERAL (
-		       SELECT e.inbox_seq FROM postbox.inbox e
+		       SELECT e.inbox_seq, e.seq FROM postbox.inbox e
 		        WHERE e.user_id = u.user_id AND e.kind = 0
-		          AND e.conversation_id = u.conversation_id AND e.seq = u.seq
+		          AND e.conversation_id = u.conversation_id AND e.seq <= u.seq AND e.seq + e.entries > u.seq
 		        ORDER BY e.inbox_seq DESC LIMIT 1) i ON true
 		 ORDER BY u.ord`
 	rows, err := l.conn.QueryContext(ctx, look, pq.Array(users), pq.Array(conversations), pq.Array(seqs))

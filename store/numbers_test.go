@@ -144,7 +144,7 @@ func TestErasureIsOneDeletion(t *testing.T) {
 	if err := w.store.Erase(t.Context(), w.ids["bob"], nil); err != nil {
 		t.Fatal(err)
 	}
-	if left := w.number(`SELECT count(*) FROM postbox.inbox WHERE user_id = $1`, w.ids["bob"]); left != 0 {
+	if left := w.number(`SELECT count(*) FROM postbox.inbox_entries WHERE user_id = $1`, w.ids["bob"]); left != 0 {
 		t.Errorf("%d entries are left", left)
 	}
 	if n := w.number(deletions) - before; n != 1 {

@@ -39,8 +39,20 @@ const entryParts = `LEFT JOIN postbox.events e ON e.id = i.event_id
 func newestIsFresh(user string) string {
 	return `coalesce((
 	       SELECT ` + entryIsFresh + `
-	         FROM (SELECT * FROM postbox.inbox WHERE user_id = ` + user + ` ORDER BY inbox_seq DESC LIMIT 1) i ` + entryParts + `), false)`
+	         FROM (SELECT conversation_id, seq + entries - 1 AS seq, kind, event_id
+	                 FROM postbox.inbox WHERE user_id = ` + user + ` ORDER BY inbox_seq DESC LIMIT 1) i ` + entryParts + `), false)`
 }
+
+// newestEntries are so many entries of a user's inbox before one, the newest first. What
+// is not among them of a row that is several entries is not looked at either.
+const newestEntries = `
+	SELECT r.conversation_id, r.kind, r.event_id, r.inbox_seq + n.n AS inbox_seq, r.seq + n.n AS seq
+	  FROM (SELECT r.*, sum(r.n) OVER (ORDER BY r.inbox_seq DESC) - r.n AS before
+	          FROM (SELECT i.*, least(i.entries, $2 - i.inbox_seq) AS n
+	                  FROM postbox.inbox i WHERE i.user_id = $1 AND i.inbox_seq < $2 ORDER BY i.inbox_seq DESC LIMIT $3) r) r
+	 CROSS JOIN LATERAL generate_series(0, r.n - 1) AS n (n)
+	 WHERE r.before < $3
+	 ORDER BY r.inbox_seq + n.n DESC LIMIT $3`
 
 // readUnindexed reads the newest entries of an inbox before one, and of the messages
 // that are in them, or were edited, those that can be hits, with their bodies as long as
@@ -58,7 +70,7 @@ var readUnindexed = `
 	                     f.fresh AND m.id IS NOT NULL AND ($4 = 0 OR m.sender_id = $4)
 	                         AND (m.sent_at, m.conversation_id, m.seq) < ($5::timestamptz, $6::bigint, $7::bigint)
 	                         AND (m.sent_at, m.conversation_id, m.seq) > ($8::timestamptz, $9::bigint, $10::bigint) AS fits
-	                FROM (SELECT * FROM postbox.inbox WHERE user_id = $1 AND inbox_seq < $2 ORDER BY inbox_seq DESC LIMIT $3) i
+	                FROM (` + newestEntries + `) i
 	               CROSS JOIN postbox.search_state s ` + entryParts + `
 	               CROSS JOIN LATERAL (SELECT ` + entryIsFresh + ` AS fresh) f) d) d
 	  LEFT JOIN postbox.conversations c ON c.id = d.entry_conversation

@@ -191,22 +191,22 @@ func (w *world) audit(messages int) {
 	}
 	for what, query := range map[string]string{
 		"a hole or a repeat in an inbox": `
-			SELECT count(*) FROM (SELECT inbox_seq, row_number() OVER (PARTITION BY user_id ORDER BY inbox_seq) AS n FROM postbox.inbox) i
+			SELECT count(*) FROM (SELECT inbox_seq, row_number() OVER (PARTITION BY user_id ORDER BY inbox_seq) AS n FROM postbox.inbox_entries) i
 			 WHERE inbox_seq <> n`,
 		"a hole or a repeat in a conversation": `
 			SELECT count(*) FROM (SELECT seq, row_number() OVER (PARTITION BY conversation_id ORDER BY seq) AS n FROM postbox.messages) m
 			 WHERE seq <> n`,
 		"a head beside its log": `
 			SELECT count(*) FROM postbox.heads l
-			 WHERE head <> (SELECT count(*) FROM postbox.inbox i WHERE i.user_id = l.id)
+			 WHERE head <> (SELECT count(*) FROM postbox.inbox_entries i WHERE i.user_id = l.id)
 			             + (SELECT count(*) FROM postbox.messages m WHERE m.conversation_id = l.id)`,
 		"a sender without the own copy": `
 			SELECT count(*) FROM postbox.messages m WHERE NOT EXISTS (
-				SELECT 1 FROM postbox.inbox i WHERE i.user_id = m.sender_id AND i.inbox_seq = m.sender_inbox_seq
+				SELECT 1 FROM postbox.inbox_entries i WHERE i.user_id = m.sender_id AND i.inbox_seq = m.sender_inbox_seq
 				   AND i.conversation_id = m.conversation_id AND i.seq = m.seq)`,
 		"a message that is not once with each side": `
 			SELECT count(*) FROM postbox.messages m JOIN postbox.conversations c ON c.id = m.conversation_id
-			 WHERE (SELECT array_agg(i.user_id ORDER BY i.user_id) FROM postbox.inbox i
+			 WHERE (SELECT array_agg(i.user_id ORDER BY i.user_id) FROM postbox.inbox_entries i
 			         WHERE i.conversation_id = m.conversation_id AND i.seq = m.seq)
 			    IS DISTINCT FROM CASE WHEN c.user_low = c.user_high THEN ARRAY[c.user_low] ELSE ARRAY[c.user_low, c.user_high] END`,
 		"a message that was sent before the one before it": `
@@ -240,7 +240,7 @@ func (w *world) agree(publishes ...*postbox.Publish) {
 		var numbers []postbox.InboxSeq
 		for _, r := range p.Recipients {
 			numbers = append(numbers, postbox.InboxSeq(w.number(
-				`SELECT inbox_seq FROM postbox.inbox WHERE user_id = $1 AND conversation_id = $2 AND seq = $3`, r, m.Conversation, stored.Seq)))
+				`SELECT inbox_seq FROM postbox.inbox_entries WHERE user_id = $1 AND conversation_id = $2 AND seq = $3`, r, m.Conversation, stored.Seq)))
 		}
 		if !slices.Equal(numbers, p.InboxSeqs) {
 			w.t.Errorf("%s: told the recipients' numbers %v, stored %v", m.Body, p.InboxSeqs, numbers)

@@ -107,8 +107,8 @@ func TestBenchHistory(t *testing.T) {
 		"a hole in a conversation": `SELECT EXISTS (SELECT FROM (SELECT seq, row_number() OVER (PARTITION BY conversation_id ORDER BY seq) AS n
 			FROM postbox.messages) m WHERE seq <> n)`,
 		"a hole in an inbox": `SELECT EXISTS (SELECT FROM (SELECT inbox_seq, row_number() OVER (PARTITION BY user_id ORDER BY inbox_seq) AS n
-			FROM postbox.inbox) i WHERE inbox_seq <> n)`,
-		"a number beside its entry": `SELECT EXISTS (SELECT FROM postbox.messages m WHERE 2 <> (SELECT count(*) FROM postbox.inbox i
+			FROM postbox.inbox_entries) i WHERE inbox_seq <> n)`,
+		"a number beside its entry": `SELECT EXISTS (SELECT FROM postbox.messages m WHERE 2 <> (SELECT count(*) FROM postbox.inbox_entries i
 			WHERE i.conversation_id = m.conversation_id AND i.seq = m.seq
 			  AND i.inbox_seq = CASE WHEN i.user_id = m.sender_id THEN m.sender_inbox_seq ELSE m.peer_inbox_seq END))`,
 	} {

@@ -162,7 +162,7 @@ func (a *phpApp) check(t testing.TB, db *sql.DB) {
 	}
 	// In the inboxes is exactly what is in the conversations.
 	if n := query(t, db, func(rows *sql.Rows) (n int, err error) { return n, rows.Scan(&n) },
-		`SELECT count(*) FROM postbox.inbox i JOIN postbox.messages m USING (conversation_id, seq)
+		`SELECT count(*) FROM postbox.inbox_entries i JOIN postbox.messages m USING (conversation_id, seq)
 		   JOIN postbox.conversations c ON c.id = m.conversation_id
 		  WHERE i.user_id IN (c.user_low, c.user_high)
 		    AND i.inbox_seq = CASE i.user_id WHEN m.sender_id THEN m.sender_inbox_seq ELSE m.peer_inbox_seq END`); n[0] != a.entries() {

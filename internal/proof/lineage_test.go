@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"postbox/internal/embedpg"
+	"postbox/internal/pgtest"
 )
 
 // lineage is a server behind a gate, whose database is put back to an older
@@ -140,7 +141,7 @@ func TestRetentionPassesCursors(t *testing.T) {
 	l.await()
 	db := l.s.DB()
 	defer db.Close()
-	if _, err := db.Exec(`DELETE FROM postbox.inbox i USING postbox.users u WHERE u.id = i.user_id AND u.name = 'bob' AND inbox_seq <= 45`); err != nil {
+	if _, err := db.Exec(pgtest.RemoveEntries, "bob", 45); err != nil {
 		t.Fatal(err)
 	}
 	l.web = &Follower{Name: "bob/web"}

@@ -47,7 +47,7 @@ func Inbox(t testing.TB, db *sql.DB, user string) []InboxRow {
 	return query(t, db, func(rows *sql.Rows) (r InboxRow, err error) {
 		return r, rows.Scan(&r.InboxSeq, &r.Seq, &r.ID, &r.Sender, &r.Body)
 	}, `SELECT i.inbox_seq, m.seq, m.id, s.name, m.body
-	      FROM postbox.inbox i
+	      FROM postbox.inbox_entries i
 	      JOIN postbox.users u ON u.id = i.user_id
 	      JOIN postbox.messages m ON m.conversation_id = i.conversation_id AND m.seq = i.seq
 	      JOIN postbox.users s ON s.id = m.sender_id
@@ -66,7 +66,7 @@ func Holes(t testing.TB, db *sql.DB) []string {
 		return fmt.Sprintf("%s %d has %d numbers from %d to %d, its log says %d", kind, id, n, low, high, head), err
 	}, `SELECT x.kind, x.id, x.n, x.low, x.high, coalesce(l.head, -1)
 	      FROM (SELECT 'inbox' AS kind, user_id AS id, count(*) AS n, min(inbox_seq) AS low, max(inbox_seq) AS high
-	              FROM postbox.inbox GROUP BY user_id
+	              FROM postbox.inbox_entries GROUP BY user_id
 	            UNION ALL
 	            SELECT 'conversation', conversation_id, count(*), min(seq), max(seq)
 	              FROM postbox.messages GROUP BY conversation_id) x

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"syscall"
 	"time"
+
+	"postbox/internal/pgtest"
 )
 
 // kill kills the server in the middle of whatever it does, and starts it again.
@@ -196,8 +198,7 @@ func (w *world) expire(r *rand.Rand) {
 	})
 	if upTo > 0 {
 		// An error is an outage: it is removed next time.
-		_, _ = w.db.ExecContext(w.ctx, `DELETE FROM postbox.inbox i USING postbox.users u
-			WHERE u.name = $1 AND i.user_id = u.id AND i.inbox_seq <= $2`, user, upTo)
+		_, _ = w.db.ExecContext(w.ctx, pgtest.RemoveEntries, user, upTo)
 	}
 }
 

@@ -111,10 +111,11 @@ func (w *world) look(ctx context.Context, conversations, seqs, users, numbers []
 		err := scan(&e.user, &e.n, &e.conversation, &e.seq)
 		s.entries = append(s.entries, e)
 		return err
-	}, `SELECT u.name, i.inbox_seq, i.conversation_id, i.seq
+	}, `SELECT u.name, i.inbox_seq + n.n, i.conversation_id, i.seq + n.n
 	      FROM unnest($1::bigint[], $2::bigint[]) AS k (id, n) JOIN postbox.users u ON u.id = k.id
 	      JOIN postbox.inbox i ON i.user_id = k.id AND i.inbox_seq > k.n
-	     ORDER BY i.user_id, i.inbox_seq`, pq.Array(users), pq.Array(numbers))
+	     CROSS JOIN LATERAL generate_series(0, i.entries - 1) AS n (n)
+	     ORDER BY i.user_id, i.inbox_seq + n.n`, pq.Array(users), pq.Array(numbers))
 	if err != nil {
 		return s, err
 	}
