@@ -168,13 +168,14 @@ func (m *memory) SetCursor(_ context.Context, d postbox.DeviceID, epoch postbox.
 }
 
 // SentPublish implements hooks.Records.
-func (m *memory) SentPublish(_ context.Context, user postbox.UserID, device string, id uint16) (*postbox.SentPublish, error) {
+func (m *memory) SentPublish(_ context.Context, user postbox.UserID, device string, id uint16, _ postbox.MessageID, _ postbox.InboxSeq,
+) (*postbox.SentPublish, postbox.InboxSeq, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if p, ok := m.sent[fmt.Sprint(sessionKey(user, device), " ", id)]; ok {
-		return &p, nil
+		return &p, 0, nil
 	}
-	return nil, nil
+	return nil, 0, nil
 }
 
 // OpenPublishes implements hooks.Records: none is open after its connection.

@@ -68,7 +68,8 @@ type Sessions interface {
 
 // Records reads what is kept of a device's publishes, for the re-send rule.
 type Records interface {
-	SentPublish(ctx context.Context, user postbox.UserID, device string, packetID uint16) (*postbox.SentPublish, error)
+	SentPublish(ctx context.Context, user postbox.UserID, device string, packetID uint16, known postbox.MessageID, before postbox.InboxSeq,
+	) (record *postbox.SentPublish, next postbox.InboxSeq, err error)
 	OpenPublishes(ctx context.Context, device postbox.DeviceID) ([]postbox.SentPublish, error)
 }
 

@@ -146,6 +146,11 @@ func (s *sentRecords) close(packetID uint16) bool {
 	return open
 }
 
+// lookRest is how long a device rests, in units of what a look at a part of its publishes
+// took, before the next: others are to have more of the database than who has published
+// thousands under a few packet ids, and sends again what nobody has seen.
+const lookRest = 4
+
 // lookUp makes sure that the last publish of the device under a packet id is
 // known here, if there was one. False: the connection has ended.
 func (c *client) lookUp(packetID uint16) bool {
@@ -156,16 +161,29 @@ func (c *client) lookUp(packetID uint16) bool {
 	if known {
 		return true
 	}
-	return c.load(func(ctx context.Context) error {
-		p, err := c.hook.o.Records.SentPublish(ctx, c.who.ID, c.device, packetID)
-		if err != nil || p == nil {
+	upTo, before := s.knows(), postbox.InboxSeq(0)
+	for {
+		var p *postbox.SentPublish
+		began := time.Now()
+		next := before
+		loaded := c.load(func(ctx context.Context) (err error) {
+			p, next, err = c.hook.o.Records.SentPublish(ctx, c.who.ID, c.device, packetID, upTo, before)
 			return err
+		})
+		switch {
+		case !loaded:
+			return false
+		case p != nil:
+			s.mu.Lock()
+			s.keep(recordOf(*p), c.hook.o.Limits.Inflight)
+			s.mu.Unlock()
+			return true
+		case next == 0:
+			return true
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.keep(recordOf(*p), c.hook.o.Limits.Inflight)
-		return nil
-	})
+		before = next
+		c.wait(lookRest * time.Since(began))
+	}
 }
 
 // loadOpen reads the open QoS 2 ids of a resumed session, once, if it has any.

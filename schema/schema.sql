@@ -161,15 +161,20 @@ CREATE TABLE postbox.inbox (
     seq bigint NOT NULL,
     kind smallint NOT NULL DEFAULT 0,
     event_id uuid,
-    entries integer NOT NULL DEFAULT 1
+    entries integer NOT NULL DEFAULT 1,
+    publisher bigint,
+    packets bytea
 );
 ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_entries CHECK (((entries = 1) OR ((entries > 1) AND (kind = 0)))) NOT VALID;
 ALTER TABLE postbox.inbox ADD CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq);
+CREATE INDEX inbox_published ON postbox.inbox USING btree (publisher, inbox_seq) WHERE (publisher IS NOT NULL);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.inbox REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 COMMENT ON TABLE postbox.inbox IS 'Narrow rows for each user: kind 0 is a message, or several that follow each other; others name their event.';
 COMMENT ON COLUMN postbox.inbox.inbox_seq IS 'Number of the first entry of the row.';
 COMMENT ON COLUMN postbox.inbox.seq IS 'The message of the first entry, in the conversation.';
 COMMENT ON COLUMN postbox.inbox.entries IS 'The row is so many entries: inbox_seq + n is the message seq + n.';
+COMMENT ON COLUMN postbox.inbox.publisher IS 'Of what its user has published by MQTT at QoS 1 or 2: the upper 54 bits are from a hash of the user and the device, the lower 10 the upper ones of the packet ids.';
+COMMENT ON COLUMN postbox.inbox.packets IS 'A byte for each entry: 1 + the lower 6 bits of its packet id, each once; 0: it has none.';
 
 CREATE VIEW postbox.inbox_entries (
     user_id bigint,
@@ -264,7 +269,6 @@ CREATE TABLE postbox.messages (
     expires_at timestamp with time zone,
     edited_at timestamp with time zone,
     retracted_at timestamp with time zone,
-    packet_id integer,
     qos smallint NOT NULL DEFAULT 0,
     digest bytea NOT NULL,
     idempotency_key text,
@@ -277,13 +281,11 @@ CREATE TABLE postbox.messages (
 ALTER TABLE postbox.messages ADD CONSTRAINT messages_id_key UNIQUE (id);
 ALTER TABLE postbox.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq);
 CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (sender_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
-CREATE INDEX messages_resend ON postbox.messages USING btree (sender_id, device, packet_id, id) WHERE (packet_id IS NOT NULL);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
 CREATE TRIGGER note_own_positions AFTER INSERT ON postbox.messages FOR EACH ROW WHEN (((new.seq % (500)::bigint) = 0)) EXECUTE FUNCTION postbox.note_own_positions();
 CREATE TRIGGER search_changed AFTER UPDATE OF body, content_type, expires_at, retracted_at ON postbox.messages FOR EACH ROW EXECUTE FUNCTION postbox.search_changed();
 CREATE TRIGGER search_deleted AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.search_deleted();
 COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
-COMMENT ON COLUMN postbox.messages.packet_id IS 'MQTT packet id of a QoS 1 or 2 publish, for the re-send rule; NULL once it cannot come again, and for other ways in.';
 COMMENT ON COLUMN postbox.messages.qos IS 'How it was published; -1: it was imported, and sent_at is not when it came.';
 COMMENT ON COLUMN postbox.messages.digest IS 'First 16 bytes of SHA-256 over destination, content type, ref, expiry and body.';
 COMMENT ON COLUMN postbox.messages.device IS 'Sending MQTT client id.';
@@ -475,6 +477,9 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     p_digests bytea,
 --     p_bodies bytea,
 --     p_entries integer[],
+--     p_publishers bigint[],
+--     p_offsets integer[],
+--     p_packets bytea,
 --     o_device bigint[],
 --     o_packet integer[],
 --     o_message uuid[],
@@ -496,7 +501,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body 6a711003ab3409d2a27f8cf24fa11f80
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body cbc0e23077d261ad642b6e88ed319c77
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (

@@ -15,7 +15,7 @@ import (
 const appendStatement = `
 	SELECT coalesce(deletions, 0), heads, stamps, taken, gone, stale FROM postbox.append(
 		$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,
-		$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)`
+		$20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
 
 // Append commits a batch in one round trip (schema function postbox.append)
 // and fills in the numbers of its publishes, or Used for those whose
@@ -147,6 +147,7 @@ func (l *Lane) callHolding(ctx context.Context, b *postbox.Batch, c *columns, be
 // it and the times of their messages, unless there are obstacles.
 func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (learnt holding, not obstacles, err error) {
 	open, closed := idColumnsOf(b.Opened), idColumnsOf(b.Closed)
+	rows := c.inboxRows()
 	now, stamps := b.Now.UnixMilli(), c.known.stamps[:c.conversations]
 	for i := range stamps {
 		stamps[i] = max(stamps[i], now)
@@ -154,7 +155,7 @@ func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (learnt h
 	err = l.statement.QueryRowContext(ctx,
 		l.id, l.incarnation, now, c.logs, c.conversations, c.messages(),
 		c.ids, c.devices, orNull(c.keys), orNull(c.types), orNull(c.refs), orNull(c.expires),
-		c.digests, c.bodies, c.entries(),
+		c.digests, c.bodies, rows.matrix, rows.publishers, rows.offsets, rows.packets,
 		open.devices, open.packets, open.messages, open.digests,
 		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
 		c.locks, !slices.Contains(c.known.numbers, -1), c.known.numbers, stamps, c.known.deletions, c.counts[:c.conversations],

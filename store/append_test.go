@@ -81,7 +81,7 @@ func TestAppendKeepsEverything(t *testing.T) {
 			t.Errorf("%s: -want +got:\n%s", user, diff)
 		}
 	}
-	sent, err := w.store.SentPublish(t.Context(), m.Sender, m.Device, p.PacketID)
+	sent, _, err := w.store.SentPublish(t.Context(), m.Sender, m.Device, p.PacketID, postbox.MessageID{}, 0)
 	if diff := cmp.Diff(&postbox.SentPublish{PacketID: 65_535, QoS: 2, Stored: stored(p)}, sent); err != nil || diff != "" {
 		t.Errorf("%v, -want +got:\n%s", err, diff)
 	}

@@ -65,7 +65,10 @@ func TestDatabaseAway(t *testing.T) {
 			return s.SaveSubscription(ctx, device, store.Subscription{Filter: "inbox/alice"})
 		},
 		"DeleteSubscriptions": func(ctx context.Context) error { return s.DeleteSubscriptions(ctx, device, []string{"inbox/alice"}) },
-		"SentPublish":         func(ctx context.Context) error { _, err := s.SentPublish(ctx, alice, "phone", 1); return err },
+		"SentPublish": func(ctx context.Context) error {
+			_, _, err := s.SentPublish(ctx, alice, "phone", 1, postbox.MessageID{}, 0)
+			return err
+		},
 		"OpenPublishes":       func(ctx context.Context) error { _, err := s.OpenPublishes(ctx, device); return err },
 		"Append": func(ctx context.Context) error {
 			return l.Append(ctx, batch(w.draft(p.Message.Conversation, "alice", "bob", "y")))

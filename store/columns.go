@@ -30,7 +30,9 @@ type columns struct {
 	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
 	ids, keys, devices, types, refs   pq.StringArray
 	expires                           pq.Int64Array
-	packets, qos, offsets, lengths    pq.Int32Array
+	publishers                        []int64 // by which a re-send is recognised; zero if none is
+	packets                           []byte
+	qos, offsets, lengths             pq.Int32Array
 	entryLog, entryRank, entryMessage pq.Int32Array
 	wills                             pq.Int32Array // places of the messages that were wills
 	digests, bodies                   []byte
@@ -46,11 +48,12 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	}
 	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), digests: []byte{}, bodies: []byte{}}
 	c.collectLogs()
-	ints := make([]int32, 10*n)
+	ints := make([]int32, 9*n)
 	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
 	c.log, c.rank, c.ownLog, c.ownRank = cut(), cut(), cut(), cut()
 	c.peerLog, c.peerRank = cut(), cut()
-	c.packets, c.qos, c.offsets, c.lengths = cut(), cut(), cut(), cut()
+	c.qos, c.offsets, c.lengths = cut(), cut(), cut()
+	c.publishers, c.packets = make([]int64, 0, n), make([]byte, 0, n)
 	ints = make([]int32, 3*rows)
 	n = rows
 	c.entryLog, c.entryRank, c.entryMessage = cut(), cut(), cut()
@@ -159,7 +162,8 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.types = append(c.types, m.ContentType)
 	c.refs = append(c.refs, m.Ref)
 	c.expires = append(c.expires, int64(p.Expiry))
-	c.packets = append(c.packets, int32(p.PacketID))
+	publisher, packet := publisherOf(m.Sender, m.Device, p.PacketID)
+	c.publishers, c.packets = append(c.publishers, publisher), append(c.packets, packet)
 	c.qos = append(c.qos, int32(p.QoS))
 	c.offsets = append(c.offsets, int32(len(c.bodies)))
 	c.lengths = append(c.lengths, int32(len(m.Body)))
@@ -203,41 +207,11 @@ func (c *columns) entry(log, rank, message int32) {
 
 // messages are the numbers of each message, in the order of p_messages.
 func (c *columns) messages() matrix {
-	m := matrix{width: 10, all: make([]int32, 0, 10*len(c.log))}
+	m := matrix{width: 9, all: make([]int32, 0, 9*len(c.log))}
 	for i, log := range c.log {
-		m.all = append(m.all, log, c.rank[i], c.ownLog[i], c.ownRank[i], c.peerLog[i], c.peerRank[i], c.packets[i], c.qos[i], c.offsets[i], c.lengths[i])
+		m.all = append(m.all, log, c.rank[i], c.ownLog[i], c.ownRank[i], c.peerLog[i], c.peerRank[i], c.qos[i], c.offsets[i], c.lengths[i])
 	}
 	return m
-}
-
-// entries are the rows of inbox, in the order of inboxes and of the entries in each: so
-// its index is filled. Messages that follow each other in an inbox and in their
-// conversation share a row.
-func (c *columns) entries() matrix {
-	starts := make([]int32, len(c.logs))
-	for place := c.conversations; place+1 < len(c.logs); place++ {
-		starts[place+1] = starts[place] + c.counts[place]
-	}
-	sorted := make([]int32, len(c.entryLog))
-	for i, log := range c.entryLog {
-		sorted[starts[log-1]+c.entryRank[i]-1] = int32(i)
-	}
-	m := matrix{width: 4, all: make([]int32, 0, 4*len(sorted))}
-	for k, i := range sorted {
-		log, message := c.entryLog[i], c.entryMessage[i]
-		if k > 0 && log == c.entryLog[sorted[k-1]] && c.follows(message, c.entryMessage[sorted[k-1]]) {
-			m.all[len(m.all)-1]++
-			continue
-		}
-		m.all = append(m.all, log, c.entryRank[i], message, 1)
-	}
-	return m
-}
-
-// follows says whether a message is the next one of a conversation after another of
-// the batch.
-func (c *columns) follows(next, message int32) bool {
-	return c.log[next-1] == c.log[message-1] && c.rank[next-1] == c.rank[message-1]+1
 }
 
 // matrix is a value of the type integer[], of two dimensions: row behind row.

@@ -167,7 +167,7 @@ func (s *Store) eraseIn(ctx context.Context, user postbox.UserID, conversation i
 			INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts, changed)
 			SELECT clock_timestamp(), ARRAY[$1::bigint], ARRAY[$2::bigint], ARRAY[$3::integer], true)
 		UPDATE postbox.messages m
-		   SET body = '', ref = NULL, content_type = NULL, device = NULL, idempotency_key = NULL, packet_id = NULL, digest = '',
+		   SET body = '', ref = NULL, content_type = NULL, device = NULL, idempotency_key = NULL, digest = '',
 		       retracted_at = coalesce(m.retracted_at, greatest(m.sent_at, now()))
 		  FROM erasing
 		 WHERE m.conversation_id = $1 AND m.seq > $2 AND m.seq <= $2 + $3 AND m.sender_id = $4 AND m.digest <> ''`

@@ -37,8 +37,13 @@ func TestWritersAreBehindEachOther(t *testing.T) {
 	var writers sync.WaitGroup
 	write := func(l *store.Lane, next func(i int) *postbox.Publish) {
 		writers.Go(func() {
-			for i := range n {
-				if err := w.persist(l, batch(next(i))); err != nil {
+			for i := 0; i < n; {
+				var group []*postbox.Publish
+				for range min(1+i%4, n-i) {
+					group = append(group, next(i))
+					i++
+				}
+				if err := w.persist(l, batch(group...)); err != nil {
 					t.Error(err)
 					return
 				}

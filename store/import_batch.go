@@ -69,7 +69,7 @@ func (b *importBatch) insert(ctx context.Context) error {
 		       ($1::bigint[])[($3::integer[])[u.message]], ($2::bigint[])[($3::integer[])[u.message]] + ($4::integer[])[u.message], u.entries
 		  FROM (SELECT ($5::integer[])[i][1], ($5::integer[])[i][2], ($5::integer[])[i][3], ($5::integer[])[i][4]
 		          FROM generate_series(1, array_length($5::integer[], 1)) AS i) AS u (log, rank, message, entries)`
-	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.entries()); err != nil {
+	if _, err := b.tx.ExecContext(ctx, inbox, c.logs, b.heads, c.log, c.rank, c.inboxRows().matrix); err != nil {
 		return err
 	}
 	const queue = `

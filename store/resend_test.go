@@ -2,12 +2,14 @@ package store_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"postbox"
+	"postbox/store"
 )
 
 // sent is a publish with a packet id from a device.
@@ -45,10 +47,106 @@ func TestSentPublish(t *testing.T) {
 		{"alice", "tablet", 7, nil},
 		{"bob", "phone", 7, nil},
 	} {
-		got, err := w.store.SentPublish(t.Context(), w.ids[test.user], test.device, test.packetID)
-		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
-			t.Errorf("%s %s %d: %v, -want +got:\n%s", test.user, test.device, test.packetID, err, diff)
+		got, _ := w.record(test.user, test.device, test.packetID, postbox.MessageID{})
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s %s %d: -want +got:\n%s", test.user, test.device, test.packetID, diff)
 		}
+	}
+}
+
+// record looks for the last publish of a device under a packet id, and counts the looks.
+func (w *world) record(user postbox.User, device string, packetID uint16, known postbox.MessageID) (p *postbox.SentPublish, looks int) {
+	w.t.Helper()
+	for before := postbox.InboxSeq(0); ; {
+		var err error
+		if p, before, err = w.store.SentPublish(w.t.Context(), w.ids[user], device, packetID, known, before); err != nil {
+			w.t.Fatal(err)
+		}
+		if looks++; p != nil || before == 0 {
+			return p, looks
+		}
+	}
+}
+
+// Devices of a user send under all sorts of packet ids, many messages in one commit, to
+// several people who answer. Under each id of each device the last one is found.
+func TestSentPublishAmongMany(t *testing.T) {
+	t.Parallel()
+	const seed = 3
+	random := rand.New(rand.NewPCG(seed, seed))
+	w := newWorld(t, "alice", "bob", "carol")
+	l := w.lane(0)
+	to := map[postbox.User]postbox.ConversationID{}
+	for _, name := range []postbox.User{"alice", "bob", "carol"} {
+		to[name] = w.publish("alice", name, "").Message.Conversation
+	}
+	type under struct {
+		device string
+		id     uint16
+	}
+	last := map[under]*postbox.Publish{}
+	ids := []uint16{1, 2, 3, 63, 64, 65, 127, 128, 129, 4096 + 1, 65_535}
+	for range 60 {
+		var group []*postbox.Publish
+		for range 1 + random.IntN(12) {
+			name := []postbox.User{"alice", "bob", "carol"}[random.IntN(8)%3]
+			if name != "alice" && random.IntN(4) == 0 {
+				answer := w.draft(to[name], name, "alice", "answer")
+				answer.Message.Device, answer.PacketID, answer.QoS = "phone", ids[random.IntN(len(ids))], 1
+				group = append(group, answer)
+				continue
+			}
+			p := w.draft(to[name], "alice", name, "message")
+			group = append(group, p)
+			if random.IntN(5) > 0 { // else it came over HTTP, or at QoS 0
+				u := under{[]string{"phone", "laptop"}[random.IntN(6)/5], ids[random.IntN(len(ids))]}
+				p.Message.Device, p.PacketID, p.QoS = u.device, u.id, byte(1+random.IntN(2))
+				last[u] = p
+			}
+		}
+		w.append(l, group...)
+	}
+	for _, device := range []string{"phone", "laptop"} {
+		for _, id := range append(ids, 5, 66, 4096+2) {
+			var want *postbox.SentPublish
+			if p := last[under{device, id}]; p != nil {
+				want = &postbox.SentPublish{PacketID: id, QoS: p.QoS, Stored: stored(p)}
+			}
+			if got, _ := w.record("alice", device, id, postbox.MessageID{}); !cmp.Equal(want, got) {
+				t.Errorf("%s %d: -want +got:\n%s", device, id, cmp.Diff(want, got))
+			}
+		}
+	}
+}
+
+// However many publishes of a device came between, a re-send is recognised; they are
+// looked at in parts, and not beyond a day, nor beyond what the client knows of.
+func TestSentPublishFarBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
+	far, between := w.sent("phone", 7, "far"), w.sent("phone", 8, "between")
+	w.append(l, far)
+	w.append(l, between)
+	w.exec(`INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq, publisher, packets)
+		SELECT i.user_id, i.inbox_seq + n, i.conversation_id, i.seq, i.publisher, i.packets
+		  FROM postbox.inbox i, generate_series(1, 2 * $3) AS n WHERE i.user_id = $1 AND i.inbox_seq = $2`,
+		w.ids["alice"], int64(between.InboxSeq), store.ResendRows)
+	want := &postbox.SentPublish{PacketID: 7, QoS: 1, Stored: stored(far)}
+	if got, looks := w.record("alice", "phone", 7, postbox.MessageID{}); !cmp.Equal(want, got) || looks != 3 {
+		t.Errorf("after %d looks, -want +got:\n%s", looks, cmp.Diff(want, got))
+	}
+	if got, looks := w.record("alice", "phone", 9, postbox.MessageID{}); got != nil || looks != 3 {
+		t.Errorf("of what was never used there is %v, after %d looks", got, looks)
+	}
+	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '24 hours 1 second'`)
+	if got, looks := w.record("alice", "phone", 9, postbox.MessageID{}); got != nil || looks != 1 {
+		t.Errorf("all is from the day before: %v, after %d looks", got, looks)
+	}
+	newest := w.sent("phone", 9, "newest")
+	w.append(l, newest)
+	if got, looks := w.record("alice", "phone", 7, newest.Message.ID); got != nil || looks != 1 {
+		t.Errorf("the client knows of the newest: %v, after %d looks", got, looks)
 	}
 }
 

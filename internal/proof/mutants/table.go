@@ -31,7 +31,7 @@ var All = []Mutant{
 		{"schema/migrations/00001_first.sql", `    CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq),
 `, ``},
 		{"schema/migrations/00001_first.sql", `CONSTRAINT inbox_pkey PRIMARY KEY (user_id, inbox_seq)`, `CONSTRAINT inbox_any CHECK (true)`},
-		{"schema/migrations/00013_append.sql", `        IF v_there < v_looked THEN
+		{"schema/migrations/00016_inbox_runs.sql", `        IF v_there < v_looked THEN
 `, `        SELECT array_agg(u.head - CASE u.head % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord) INTO heads
           FROM unnest(p_heads) WITH ORDINALITY AS u (head, ord);
         p_heads := heads;
@@ -40,7 +40,7 @@ var All = []Mutant{
 `},
 	}},
 	{"hole", "a log leaves a number out", []Edit{
-		{"schema/migrations/00013_append.sql", `        IF v_there < v_looked THEN
+		{"schema/migrations/00016_inbox_runs.sql", `        IF v_there < v_looked THEN
 `, `        SELECT array_agg(u.head + CASE u.head % 97 WHEN 96 THEN 1 ELSE 0 END ORDER BY u.ord) INTO heads
           FROM unnest(p_heads) WITH ORDINALITY AS u (head, ord);
         p_heads := heads;
@@ -97,7 +97,7 @@ var All = []Mutant{
 		{"message.go", `return !m.ExpiresAt.IsZero() && !now.Before(m.ExpiresAt)`, `return false`},
 	}},
 	{"keys-ignored", "an idempotency key is not looked for", []Edit{
-		{"schema/migrations/00013_append.sql", `IF m_key IS NOT NULL THEN`, `IF false THEN`},
+		{"schema/migrations/00016_inbox_runs.sql", `IF m_key IS NOT NULL THEN`, `IF false THEN`},
 		{"schema/migrations/00001_first.sql", `CREATE UNIQUE INDEX messages_idempotency_key`, `CREATE INDEX messages_idempotency_key`},
 	}},
 	{"conflict-not-noticed", "a key that was used for something else is a duplicate", []Edit{

@@ -1,0 +1,4 @@
+package store
+
+// ResendRows is for tests of the package from outside.
+const ResendRows = resendRows
