@@ -39,9 +39,8 @@ func TestDroppedPublishIsNotOvertaken(t *testing.T) {
 	c := w.connect(t, l)
 	c.listen(alice)
 	desk := w.connect(t, login{user: bob, id: "desk", clean: true})
-	// What was published under the id before cannot be read now.
-	w.exec(`ALTER TABLE postbox.messages ALTER sender_inbox_seq DROP NOT NULL`)
-	w.exec(`UPDATE postbox.messages SET sender_inbox_seq = NULL`)
+	// What was published under the id before cannot be read now: the number is no QoS.
+	w.exec(`UPDATE postbox.messages SET qos = -1`)
 	first := publication{id: 1, qos: 1, dup: true, topic: "inbox/" + bob, body: "first"}
 	second := publication{id: 2, qos: 1, topic: "inbox/" + bob, body: "second"}
 	c.publish(first, second)
@@ -62,7 +61,7 @@ func TestDroppedPublishIsNotOvertaken(t *testing.T) {
 		return w.number(`SELECT count(*) FROM postbox.devices d JOIN postbox.users u ON u.id = d.user_id
 			WHERE u.name = $1 AND d.disconnected_at IS NOT NULL`, alice) == 1
 	})
-	w.exec(`UPDATE postbox.messages SET sender_inbox_seq = 1 WHERE sender_inbox_seq IS NULL`)
+	w.exec(`UPDATE postbox.messages SET qos = 1 WHERE qos < 0`)
 	next := w.connect(t, l)
 	second.dup = true
 	next.publish(first, second)

@@ -33,10 +33,13 @@ var ErrFenced = postbox.Errorf(postbox.CodeUnavailable, "another server has take
 const (
 	maxBatch      = 1024
 	maxBatchBytes = 1 << 20
-	// maxRows bounds the inbox entries of one transaction. Beside one that has more
+	// maxRows bounds the rows of inbox of one transaction. Beside one that has more
 	// direct messages would wait for longer than they are used to; with half as many
 	// a room waits twice as long for the disk.
 	maxRows = 2048
+	// followCost is what share of a row a message costs behind another of its room: they
+	// are one row in each inbox, but each is to be delivered.
+	followCost = 8
 	// smallRoom is up to how many members a room is like a direct conversation.
 	smallRoom     = 32
 	limitBytes    = 12 << 20
@@ -334,8 +337,8 @@ func (l *Lane) crowds(d *Draft) bool {
 	return !known || n > smallRoom
 }
 
-// rows is about how many inbox entries d makes.
-func (l *Lane) rows(d *Draft) int {
+// rows is about what d costs behind another in a transaction, in rows of inbox.
+func (l *Lane) rows(before, d *Draft) int {
 	switch {
 	case d.Action == Amend && d.Change.Room != nil:
 		return maxRows
@@ -344,10 +347,14 @@ func (l *Lane) rows(d *Draft) int {
 	case d.Publish.Message.Room == "":
 		return 2
 	}
-	if n, known := l.routes.size(d.Publish.Message.Room); known {
-		return n
+	n, known := l.routes.size(d.Publish.Message.Room)
+	switch {
+	case !known:
+		return maxRows
+	case before != nil && before.appends() && before.Publish.Message.Room == d.Publish.Message.Room:
+		return n / followCost // the rows are there
 	}
-	return maxRows
+	return n
 }
 
 // take returns the next group of the loop's queue, in order of arrival, and whether
@@ -363,8 +370,12 @@ func (c *committer) take() (group []*Draft, end bool) {
 	}
 	n, size, rows := 0, 0, 0
 	for n < len(*from) && n < maxBatch && size < maxBatchBytes {
+		var before *Draft
+		if n > 0 {
+			before = (*from)[n-1]
+		}
 		d := (*from)[n]
-		if rows += l.rows(d); n > 0 && rows > maxRows || c.crowd && l.ahead[d.User] > 0 {
+		if rows += l.rows(before, d); n > 0 && rows > maxRows || c.crowd && l.ahead[d.User] > 0 {
 			break
 		}
 		size += d.size()
