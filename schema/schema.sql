@@ -282,7 +282,6 @@ ALTER TABLE postbox.messages ADD CONSTRAINT messages_id_key UNIQUE (id);
 ALTER TABLE postbox.messages ADD CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, seq);
 CREATE UNIQUE INDEX messages_idempotency_key ON postbox.messages USING btree (sender_id, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 CREATE TRIGGER keep_numbers AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.keep_numbers();
-CREATE TRIGGER note_own_positions AFTER INSERT ON postbox.messages FOR EACH ROW WHEN (((new.seq % (500)::bigint) = 0)) EXECUTE FUNCTION postbox.note_own_positions();
 CREATE TRIGGER search_changed AFTER UPDATE OF body, content_type, expires_at, retracted_at ON postbox.messages FOR EACH ROW EXECUTE FUNCTION postbox.search_changed();
 CREATE TRIGGER search_deleted AFTER DELETE ON postbox.messages REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION postbox.search_deleted();
 COMMENT ON COLUMN postbox.messages.sender_inbox_seq IS 'Number of the sender''s own copy.';
@@ -501,7 +500,7 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 --     OUT taken integer[],
 --     OUT gone integer[],
 --     OUT stale integer[]
--- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body cbc0e23077d261ad642b6e88ed319c77
+-- ) RETURNS record LANGUAGE plpgsql VOLATILE, MD5 of its body ac9553ee82abc776d8cfe1f28dfa1c7b
 -- Stores one batch of a lane; called by the writer only.
 
 -- FUNCTION postbox.change (
@@ -548,9 +547,11 @@ COMMENT ON COLUMN postbox.wills.room IS 'recipient is a room.';
 -- Trigger of users: a reserved name is not inserted.
 
 -- FUNCTION postbox.note_own_positions (
---     
--- ) RETURNS trigger LANGUAGE plpgsql VOLATILE, MD5 of its body cf57a8a804a80a39343a9af3940275fc
--- Trigger of messages: notes in positions how far those have read who have sent one of the last 500.
+--     p_conversations bigint[],
+--     p_afters bigint[],
+--     p_counts integer[]
+-- ) RETURNS void LANGUAGE plpgsql VOLATILE, MD5 of its body 68343b6a248e2a7b6685d050928d21b7
+-- Notes in positions how far those have read who have sent one of each 500 messages that are complete with these: of each conversation so many after a seq.
 
 -- FUNCTION postbox.reserved_name (
 --     name text

@@ -69,7 +69,7 @@ func TestDatabaseAway(t *testing.T) {
 			_, _, err := s.SentPublish(ctx, alice, "phone", 1, postbox.MessageID{}, 0)
 			return err
 		},
-		"OpenPublishes":       func(ctx context.Context) error { _, err := s.OpenPublishes(ctx, device); return err },
+		"OpenPublishes": func(ctx context.Context) error { _, err := s.OpenPublishes(ctx, device); return err },
 		"Append": func(ctx context.Context) error {
 			return l.Append(ctx, batch(w.draft(p.Message.Conversation, "alice", "bob", "y")))
 		},

@@ -32,6 +32,7 @@ type columns struct {
 	expires                           pq.Int64Array
 	publishers                        []int64 // by which a re-send is recognised; zero if none is
 	packets                           []byte
+	hashes                            map[device]uint64
 	qos, offsets, lengths             pq.Int32Array
 	entryLog, entryRank, entryMessage pq.Int32Array
 	wills                             pq.Int32Array // places of the messages that were wills
@@ -46,7 +47,7 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	for _, p := range publishes {
 		rows += len(p.Recipients)
 	}
-	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), digests: []byte{}, bodies: []byte{}}
+	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), hashes: make(map[device]uint64, n), digests: []byte{}, bodies: []byte{}}
 	c.collectLogs()
 	ints := make([]int32, 9*n)
 	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
@@ -162,7 +163,7 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	c.types = append(c.types, m.ContentType)
 	c.refs = append(c.refs, m.Ref)
 	c.expires = append(c.expires, int64(p.Expiry))
-	publisher, packet := publisherOf(m.Sender, m.Device, p.PacketID)
+	publisher, packet := publisherOf(c.hash(m.Sender, m.Device), p.PacketID)
 	c.publishers, c.packets = append(c.publishers, publisher), append(c.packets, packet)
 	c.qos = append(c.qos, int32(p.QoS))
 	c.offsets = append(c.offsets, int32(len(c.bodies)))
@@ -175,6 +176,17 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 	if m.Room != "" {
 		c.room(log, p.Members)
 	}
+}
+
+// hash is that of a device that has published something of the batch.
+func (c *columns) hash(user postbox.UserID, clientID string) uint64 {
+	d := device{user, clientID}
+	h, ok := c.hashes[d]
+	if !ok {
+		h = d.hash()
+		c.hashes[d] = h
+	}
+	return h
 }
 
 // room notes which version of a room the recipients of a message are of: of one

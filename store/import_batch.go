@@ -73,7 +73,8 @@ func (b *importBatch) insert(ctx context.Context) error {
 		return err
 	}
 	const queue = `
-		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts) VALUES (clock_timestamp(), $1, $2, $3)`
+		WITH own AS (SELECT postbox.note_own_positions($1, $2, $3))
+		INSERT INTO postbox.search_queue (queued_at, conversations, afters, counts) SELECT clock_timestamp(), $1, $2, $3 FROM own`
 	_, err := b.tx.ExecContext(ctx, queue, c.logs[:c.conversations], b.heads[:c.conversations], c.counts[:c.conversations])
 	return err
 }

@@ -47,6 +47,27 @@ func (w *world) appendOld(im *store.Import, want store.ImportCount, all ...store
 	}
 }
 
+// What is imported moves its senders' markers for good, as what is sent does.
+func TestImportMovesTheMarkersOfSenders(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	im := w.importer()
+	all := []store.ImportMessage{w.old("bob", "alice", 0, false)}
+	for n := 1; n < 1700; n++ {
+		all = append(all, w.old("alice", "bob", n, false))
+	}
+	all[42].Sender, all[42].Recipient = all[42].Recipient, all[42].Sender
+	for len(all) > 0 {
+		n := min(len(all), 300)
+		w.appendOld(im, store.ImportCount{Added: n}, all[:n]...)
+		all = all[n:]
+	}
+	const kept = `SELECT k.read_seq FROM postbox.positions k WHERE k.user_id = $1`
+	if got := w.number(kept, w.ids["bob"]); got != 43 {
+		t.Errorf("bob has read up to %d, want 43", got)
+	}
+}
+
 // Imported messages have numbers like all, their own times, and are read as far as
 // they were; given again they are there.
 func TestImport(t *testing.T) {

@@ -16,11 +16,19 @@ import (
 func TestSendingMovesTheMarkerForGood(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "alice", "bob")
+	l := w.lane(0)
 	p := w.publish("bob", "alice", "hello")
-	w.append(w.lane(0), p)
-	conversation := int(p.Message.Conversation)
-	w.say(conversation, "alice", 200)
-	w.say(conversation, "bob", 1) // 202
+	w.append(l, p)
+	alice := func(n int) {
+		t.Helper()
+		group := make([]*postbox.Publish, n)
+		for i := range group {
+			group[i] = w.draft(p.Message.Conversation, "alice", "bob", "more")
+		}
+		w.append(l, group...)
+	}
+	alice(200)
+	w.append(l, w.draft(p.Message.Conversation, "bob", "alice", "the last")) // 202
 	list := func(user postbox.User) postbox.Summary {
 		t.Helper()
 		got, err := w.store.Conversations(t.Context(), w.ids[user], postbox.ListBound{}, 5)
@@ -30,7 +38,7 @@ func TestSendingMovesTheMarkerForGood(t *testing.T) {
 		return got[0]
 	}
 	for range 12 {
-		w.say(conversation, "alice", 130)
+		alice(130)
 		if got := list("alice").PeerRead; got != 202 { // her look keeps nothing of his
 			t.Fatalf("alice is told that bob has read up to %d, want 202", got)
 		}

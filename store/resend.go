@@ -13,16 +13,27 @@ import (
 // resendRows is how many rows of an inbox are looked at by one statement.
 const resendRows = 2000
 
+// device is one of a user's.
+type device struct {
+	user     postbox.UserID
+	clientID string
+}
+
+// hash is the same in each version, and in the migration that has made the column.
+func (d device) hash() uint64 {
+	var text [64]byte
+	sum := sha256.Sum256(append(append(strconv.AppendInt(text[:0], int64(d.user), 10), ':'), d.clientID...))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
 // publisherOf are the columns publisher and packets of what a device publishes under a
 // packet id: zeros if there is none. The upper bits of the id are in the key of the index,
 // so that few other publishes of the device are between those under one id.
-func publisherOf(user postbox.UserID, device string, packetID uint16) (publisher int64, packet byte) {
+func publisherOf(hash uint64, packetID uint16) (publisher int64, packet byte) {
 	if packetID == 0 {
 		return 0, 0
 	}
-	var text [64]byte
-	sum := sha256.Sum256(append(append(strconv.AppendInt(text[:0], int64(user), 10), ':'), device...))
-	return int64(binary.BigEndian.Uint64(sum[:])&^1023 | uint64(packetID>>6)), 1 + byte(packetID&63)
+	return int64(hash&^1023 | uint64(packetID>>6)), 1 + byte(packetID&63)
 }
 
 // SentPublish looks for the record of the last publish of a device under a packet id, by
@@ -30,7 +41,7 @@ func publisherOf(user postbox.UserID, device string, packetID uint16) (publisher
 // is known to have come, if there is one. It looks at a part of what the device has
 // published, back from `before`; zero is the newest. If there is more to look at, it
 // returns where that begins, else zero.
-func (s *Store) SentPublish(ctx context.Context, user postbox.UserID, device string, packetID uint16, known postbox.MessageID, before postbox.InboxSeq,
+func (s *Store) SentPublish(ctx context.Context, user postbox.UserID, clientID string, packetID uint16, known postbox.MessageID, before postbox.InboxSeq,
 ) (record *postbox.SentPublish, next postbox.InboxSeq, err error) {
 	if before == 0 {
 		before = math.MaxInt64
@@ -57,8 +68,8 @@ func (s *Store) SentPublish(ctx context.Context, user postbox.UserID, device str
 		  LEFT JOIN hit h ON true
 		  LEFT JOIN postbox.messages m ON m.conversation_id = h.conversation_id AND m.seq = h.seq
 		        AND m.sender_id = $1 AND m.device = $2 AND m.sent_at > now() - interval '24 hours'`
-	publisher, packet := publisherOf(user, device, packetID)
-	rows, err := s.db.QueryContext(ctx, read, user, device, publisher, []byte{packet}, known.String(), before, resendRows)
+	publisher, packet := publisherOf(device{user, clientID}.hash(), packetID)
+	rows, err := s.db.QueryContext(ctx, read, user, clientID, publisher, []byte{packet}, known.String(), before, resendRows)
 	if err != nil {
 		return nil, 0, away("read a sent publish", err)
 	}
