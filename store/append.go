@@ -158,7 +158,7 @@ func (l *Lane) call(ctx context.Context, b *postbox.Batch, c *columns) (learnt h
 		c.digests, c.bodies, rows.matrix, rows.publishers, rows.offsets, rows.packets,
 		open.devices, open.packets, open.messages, open.digests,
 		closed.devices, closed.packets, c.wills, c.roomLog, c.roomVersion,
-		c.locks, !slices.Contains(c.known.numbers, -1), c.known.numbers, stamps, c.known.deletions, c.counts[:c.conversations],
+		c.locks, !slices.Contains(c.known.numbers, -1), int8Array(c.known.numbers), int8Array(stamps), c.known.deletions, c.counts[:c.conversations],
 	).Scan(&learnt.deletions, &learnt.numbers, &learnt.stamps, &not.taken, &not.gone, &not.stale)
 	if learnt.numbers == nil {
 		learnt.numbers, learnt.stamps = c.known.numbers, stamps

@@ -1,12 +1,8 @@
 package store
 
 import (
-	"database/sql/driver"
 	"slices"
-	"strconv"
 	"time"
-
-	"github.com/lib/pq"
 
 	"postbox"
 )
@@ -17,28 +13,29 @@ type columns struct {
 	publishes []*postbox.Publish
 	// logs are distinct: the conversations, of which there are so many, and then the
 	// inboxes, each in ascending order. counts are how many numbers are taken in each.
-	logs          pq.Int64Array
+	logs          int8Array
 	conversations int
-	counts        pq.Int32Array
+	counts        int4Array
 
 	// locks are those of the logs that are to be locked: not the inboxes of a room's
 	// members; nil: all. known is what is known of the logs.
-	locks pq.Int64Array
+	locks int8Array
 	known holding
 
-	log, rank, ownLog, ownRank        pq.Int32Array
-	peerLog, peerRank                 pq.Int32Array // of a direct message's other side; zero if there is none
-	ids, keys, devices, types, refs   pq.StringArray
-	expires                           pq.Int64Array
+	log, rank, ownLog, ownRank        int4Array
+	peerLog, peerRank                 int4Array // of a direct message's other side; zero if there is none
+	ids                               uuidArray
+	keys, devices, types, refs        textArray
+	expires                           int8Array
 	publishers                        []int64 // by which a re-send is recognised; zero if none is
 	packets                           []byte
 	hashes                            map[device]uint64
-	qos, offsets, lengths             pq.Int32Array
-	entryLog, entryRank, entryMessage pq.Int32Array
-	wills                             pq.Int32Array // places of the messages that were wills
+	qos, offsets, lengths             int4Array
+	entryLog, entryRank, entryMessage int4Array
+	wills                             int4Array // places of the messages that were wills
 	digests, bodies                   []byte
-	roomLog                           pq.Int32Array   // rooms
-	roomVersion                       pq.Int64Array   // the versions that their recipients are of
+	roomLog                           int4Array       // rooms
+	roomVersion                       int8Array       // the versions that their recipients are of
 	index                             map[int64]int32 // log to its place in logs
 }
 
@@ -50,7 +47,7 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	c := &columns{publishes: publishes, index: make(map[int64]int32, 2*n), hashes: make(map[device]uint64, n), digests: []byte{}, bodies: []byte{}}
 	c.collectLogs()
 	ints := make([]int32, 9*n)
-	cut := func() pq.Int32Array { s := ints[:0:n]; ints = ints[n:]; return s }
+	cut := func() int4Array { s := ints[:0:n]; ints = ints[n:]; return s }
 	c.log, c.rank, c.ownLog, c.ownRank = cut(), cut(), cut(), cut()
 	c.peerLog, c.peerRank = cut(), cut()
 	c.qos, c.offsets, c.lengths = cut(), cut(), cut()
@@ -59,10 +56,11 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 	n = rows
 	c.entryLog, c.entryRank, c.entryMessage = cut(), cut(), cut()
 	n = len(publishes)
-	texts := make([]string, 5*n)
-	cutText := func() pq.StringArray { s := texts[:0:n]; texts = texts[n:]; return s }
-	c.ids, c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText(), cutText()
-	c.expires = make(pq.Int64Array, 0, n)
+	texts := make([]string, 4*n)
+	cutText := func() textArray { s := texts[:0:n]; texts = texts[n:]; return s }
+	c.keys, c.devices, c.types, c.refs = cutText(), cutText(), cutText(), cutText()
+	c.ids = make(uuidArray, 0, n)
+	c.expires = make(int8Array, 0, n)
 	size := 0
 	for _, p := range publishes {
 		size += len(p.Message.Body)
@@ -76,7 +74,7 @@ func columnsOf(publishes []*postbox.Publish) *columns {
 }
 
 func (c *columns) collectLogs() {
-	c.logs = pq.Int64Array{}
+	c.logs = int8Array{}
 	seen := func(id int64) {
 		if _, ok := c.index[id]; !ok {
 			c.index[id] = 0
@@ -100,7 +98,7 @@ func (c *columns) collectLogs() {
 	for i, id := range c.logs {
 		c.index[id] = int32(i + 1)
 	}
-	c.counts = make(pq.Int32Array, len(c.logs))
+	c.counts = make(int4Array, len(c.logs))
 	if rooms {
 		c.collectLocks()
 	}
@@ -157,7 +155,7 @@ func (c *columns) add(number int32, p *postbox.Publish) {
 		}
 	}
 	c.peerLog, c.peerRank = append(c.peerLog, peer), append(c.peerRank, peerRank)
-	c.ids = append(c.ids, m.ID.String())
+	c.ids = append(c.ids, m.ID)
 	c.keys = append(c.keys, m.Key)
 	c.devices = append(c.devices, m.Device)
 	c.types = append(c.types, m.ContentType)
@@ -226,33 +224,6 @@ func (c *columns) messages() matrix {
 	return m
 }
 
-// matrix is a value of the type integer[], of two dimensions: row behind row.
-type matrix struct {
-	width int
-	all   []int32
-}
-
-// Value writes it as PostgreSQL reads it.
-func (m matrix) Value() (driver.Value, error) {
-	text := make([]byte, 0, 2+3*len(m.all))
-	text = append(text, '{')
-	for i, n := range m.all {
-		switch {
-		case i == 0:
-			text = append(text, '{')
-		case i%m.width == 0:
-			text = append(text, "},{"...)
-		default:
-			text = append(text, ',')
-		}
-		text = strconv.AppendInt(text, int64(n), 10)
-	}
-	if len(m.all) > 0 {
-		text = append(text, '}')
-	}
-	return string(append(text, '}')), nil // bytes would be taken for a binary value
-}
-
 // number fills in what the database gave: the heads before the batch, and the
 // times of its conversations in milliseconds.
 func (c *columns) number(heads, stamps []int64) {
@@ -284,9 +255,9 @@ func orNull[S ~[]E, E comparable](column S) S {
 
 // idColumns are QoS 2 publishes as arguments of postbox.append.
 type idColumns struct {
-	devices  pq.Int64Array
-	packets  pq.Int32Array
-	messages pq.StringArray
+	devices  int8Array
+	packets  int4Array
+	messages uuidArray
 	digests  []byte
 }
 
@@ -295,7 +266,7 @@ func idColumnsOf(all []postbox.OpenPublish) idColumns {
 	for _, o := range all {
 		c.devices = append(c.devices, int64(o.Device))
 		c.packets = append(c.packets, int32(o.PacketID))
-		c.messages = append(c.messages, o.Message.String())
+		c.messages = append(c.messages, o.Message)
 		c.digests = append(c.digests, o.Digest[:]...)
 	}
 	return c

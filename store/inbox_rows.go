@@ -1,18 +1,14 @@
 package store
 
-import (
-	"bytes"
-
-	"github.com/lib/pq"
-)
+import "bytes"
 
 // inboxRows are the rows of inbox of a batch, as arguments of postbox.append.
 type inboxRows struct {
 	columns *columns
 	matrix
-	publishers pq.Int64Array // of those rows that have one
-	offsets    pq.Int32Array // of their bytes in packets
-	packets    []byte        // one for each entry of these rows
+	publishers int8Array // of those rows that have one
+	offsets    int4Array // of their bytes in packets
+	packets    []byte    // one for each entry of these rows
 }
 
 const inboxRowWidth = 5

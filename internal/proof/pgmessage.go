@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"io"
 	"slices"
-	"strings"
+
+	"github.com/google/uuid"
 )
 
 // message is one message of PostgreSQL's protocol, with its head.
@@ -40,7 +41,7 @@ func zeroEnded(b []byte) (string, []byte) {
 	return string(s), rest
 }
 
-// messageIDs reads the seventh parameter of postbox.append, an array of UUIDs, from
+// messageIDs reads the seventh parameter of postbox.append, a binary array of UUIDs, from
 // the parameters of a Bind.
 func messageIDs(b []byte) []string {
 	formats := int(binary.BigEndian.Uint16(b))
@@ -52,12 +53,11 @@ func messageIDs(b []byte) []string {
 			b = b[4:]
 		}
 	}
-	text := string(b[4 : 4+binary.BigEndian.Uint32(b)])
+	const head, element = 20, 4 + 16 // of one dimension; a length and the UUID
+	array := b[4 : 4+binary.BigEndian.Uint32(b)]
 	var ids []string
-	for id := range strings.SplitSeq(strings.Trim(text, "{}"), ",") {
-		if id = strings.Trim(id, `"`); id != "" {
-			ids = append(ids, id)
-		}
+	for i := head; i+element <= len(array); i += element {
+		ids = append(ids, uuid.UUID(array[i+4:i+element]).String())
 	}
 	return ids
 }

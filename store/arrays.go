@@ -1,0 +1,111 @@
+package store
+
+import (
+	"database/sql/driver"
+	"encoding/binary"
+
+	"postbox"
+)
+
+// These are arguments of array types in PostgreSQL's binary form, which costs it, and us,
+// half of what the text does. A nil one is NULL. The types of their elements are those of
+// the parameter: PostgreSQL refuses others.
+type (
+	int4Array []int32
+	int8Array []int64
+	uuidArray []postbox.MessageID
+	textArray []string
+	// matrix is an integer[] of two dimensions: row behind row.
+	matrix struct {
+		width int
+		all   []int32
+	}
+)
+
+// Types of elements: rows of pg_type.
+const (
+	int8Type = 20
+	int4Type = 23
+	textType = 25
+	uuidType = 2950
+)
+
+// arrayOf is the head of an array with room for its elements, which take so many bytes
+// without their lengths.
+func arrayOf(elementType uint32, bytes int, dimensions ...int) []byte {
+	n := 1
+	for _, d := range dimensions {
+		n *= d
+	}
+	if n == 0 {
+		dimensions = nil
+	}
+	b := make([]byte, 0, 12+8*len(dimensions)+4*n+bytes)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(dimensions)))
+	b = binary.BigEndian.AppendUint32(b, 0) // no element is NULL
+	b = binary.BigEndian.AppendUint32(b, elementType)
+	for _, d := range dimensions {
+		b = binary.BigEndian.AppendUint32(b, uint32(d))
+		b = binary.BigEndian.AppendUint32(b, 1) // indexes begin with 1
+	}
+	return b
+}
+
+func appendInt4s(b []byte, all []int32) []byte {
+	for _, n := range all {
+		b = binary.BigEndian.AppendUint32(b, 4)
+		b = binary.BigEndian.AppendUint32(b, uint32(n))
+	}
+	return b
+}
+
+func (a int4Array) Value() (driver.Value, error) {
+	if a == nil {
+		return nil, nil
+	}
+	return appendInt4s(arrayOf(int4Type, 4*len(a), len(a)), a), nil
+}
+
+func (m matrix) Value() (driver.Value, error) {
+	return appendInt4s(arrayOf(int4Type, 4*len(m.all), len(m.all)/m.width, m.width), m.all), nil
+}
+
+func (a int8Array) Value() (driver.Value, error) {
+	if a == nil {
+		return nil, nil
+	}
+	b := arrayOf(int8Type, 8*len(a), len(a))
+	for _, n := range a {
+		b = binary.BigEndian.AppendUint32(b, 8)
+		b = binary.BigEndian.AppendUint64(b, uint64(n))
+	}
+	return b, nil
+}
+
+func (a uuidArray) Value() (driver.Value, error) {
+	if a == nil {
+		return nil, nil
+	}
+	b := arrayOf(uuidType, 16*len(a), len(a))
+	for i := range a {
+		b = binary.BigEndian.AppendUint32(b, 16)
+		b = append(b, a[i][:]...)
+	}
+	return b, nil
+}
+
+func (a textArray) Value() (driver.Value, error) {
+	if a == nil {
+		return nil, nil
+	}
+	bytes := 0
+	for _, s := range a {
+		bytes += len(s)
+	}
+	b := arrayOf(textType, bytes, len(a))
+	for _, s := range a {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	return b, nil
+}
