@@ -3,12 +3,13 @@ package store
 import (
 	"database/sql/driver"
 	"encoding/binary"
+	"fmt"
 
 	"postbox"
 )
 
 // These are arguments of array types in PostgreSQL's binary form, which costs it, and us,
-// half of what the text does. A nil one is NULL. The types of their elements are those of
+// half of what the text does; some are read from what array_send returns. A nil one is NULL. The types of their elements are those of
 // the parameter: PostgreSQL refuses others.
 type (
 	int4Array []int32
@@ -108,4 +109,39 @@ func (a textArray) Value() (driver.Value, error) {
 		b = append(b, s...)
 	}
 	return b, nil
+}
+
+// elementsOf are the elements, of so many bytes each, of an array of one dimension,
+// each behind its length.
+func elementsOf(src any, size int) ([]byte, error) {
+	b, ok := src.([]byte)
+	switch {
+	case !ok || len(b) < 12:
+		return nil, fmt.Errorf("%T is not an array in binary form", src)
+	case binary.BigEndian.Uint32(b) == 0:
+		return nil, nil
+	case len(b) < 20 || binary.BigEndian.Uint32(b) != 1 || binary.BigEndian.Uint32(b[4:]) != 0 || (len(b)-20)%(4+size) != 0:
+		return nil, fmt.Errorf("an array of %d bytes is not of one dimension, without NULL, and of elements of %d bytes", len(b), size)
+	}
+	return b[20:], nil
+}
+
+// Scan reads what array_send returns.
+func (a *int8Array) Scan(src any) error {
+	elements, err := elementsOf(src, 8)
+	*a = make(int8Array, 0, len(elements)/12)
+	for ; len(elements) > 0; elements = elements[12:] {
+		*a = append(*a, int64(binary.BigEndian.Uint64(elements[4:])))
+	}
+	return err
+}
+
+// Scan reads what array_send returns.
+func (a *int4Array) Scan(src any) error {
+	elements, err := elementsOf(src, 4)
+	*a = make(int4Array, 0, len(elements)/8)
+	for ; len(elements) > 0; elements = elements[8:] {
+		*a = append(*a, int32(binary.BigEndian.Uint32(elements[4:])))
+	}
+	return err
 }

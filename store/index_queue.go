@@ -29,7 +29,9 @@ type indexStretch struct {
 
 // readQueue reads what waits: of each conversation in the order of its messages.
 func (r *indexRound) readQueue(ctx context.Context) error {
-	const look = `SELECT id, queued_at, conversations, afters, counts, changed FROM postbox.search_queue WHERE id > $2 ORDER BY id LIMIT $1`
+	const look = `
+		SELECT id, queued_at, array_send(conversations), array_send(afters), array_send(counts), changed
+		  FROM postbox.search_queue WHERE id > $2 ORDER BY id LIMIT $1`
 	rows, err := r.tx.QueryContext(ctx, look, indexQueue, r.from)
 	if err != nil {
 		return fmt.Errorf("read the queue: %w", err)
@@ -37,8 +39,8 @@ func (r *indexRound) readQueue(ctx context.Context) error {
 	defer rows.Close()
 	for rows.Next() {
 		var q queued
-		var conversations, afters pq.Int64Array
-		var counts pq.Int32Array
+		var conversations, afters int8Array
+		var counts int4Array
 		var changed bool
 		if err := rows.Scan(&q.id, &q.at, &conversations, &afters, &counts, &changed); err != nil {
 			return fmt.Errorf("read the queue: %w", err)
