@@ -14,7 +14,8 @@ import (
 // Bounds of what is remembered for the indexer. What there is no room for is read
 // from the database when its turn comes.
 const (
-	recentBytes = 64 << 20
+	recentBytes = 128 << 20 // at most, and a recentShare of what Go may have (GOMEMLIMIT)
+	recentShare = 8
 	recentBody  = 4 << 10 // of one message; there are fewer of larger ones, and the memory is dearer
 	// What a run, and a message in it, take besides the text, about.
 	recentRunOverhead, recentOverhead = 256, 48
@@ -23,12 +24,16 @@ const (
 // recent is what was stored a moment ago, so that the indexer of the same process
 // need not read it back. Its methods may be called from any goroutine.
 type recent struct {
+	limit int         // bytes
 	asked atomic.Bool // there is an indexer, which is the one that works
 
 	mu    sync.Mutex                             // guards the fields below
 	runs  map[postbox.ConversationID][]recentRun // in their order
 	bytes int
 }
+
+// recentLimit is how much a process remembers that may have so much memory, in bytes.
+func recentLimit(memory int64) int { return int(min(recentBytes, memory/recentShare)) }
 
 // recentRun is messages of a conversation that follow each other, and were stored at once.
 type recentRun struct {
@@ -138,7 +143,7 @@ func (r *recent) put(all []*postbox.Publish) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bytes+size > recentBytes {
+	if r.bytes+size > r.limit {
 		return
 	}
 	if r.runs == nil {
@@ -203,5 +208,5 @@ func (r *recent) clear(asked bool) {
 func (r *recent) full() float64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return float64(r.bytes) / recentBytes
+	return float64(r.bytes) / float64(r.limit)
 }

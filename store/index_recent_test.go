@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func stretchOf(c postbox.ConversationID, first postbox.Seq, count int) indexStre
 func TestRecent(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	var r recent
+	r := recent{limit: recentBytes}
 	take := func(s indexStretch, want int) []indexRow {
 		t.Helper()
 		got, there := r.take(s, nil)
@@ -89,9 +90,10 @@ func TestRecent(t *testing.T) {
 // There is a bound to what is remembered, which may be forgotten.
 func TestRecentIsBounded(t *testing.T) {
 	t.Parallel()
-	var r recent
+	const limit = 8 << 20
+	r := recent{limit: limit}
 	r.asked.Store(true)
-	const fit = recentBytes / (recentBody + recentRunOverhead + recentOverhead)
+	const fit = limit / (recentBody + recentRunOverhead + recentOverhead)
 	for i := range postbox.Seq(2 * fit) {
 		r.put([]*postbox.Publish{sentJustNow(3, i+1, recentBody)})
 	}
@@ -111,6 +113,16 @@ func TestRecentIsBounded(t *testing.T) {
 		r.put([]*postbox.Publish{sentJustNow(3, 7*fit, recentBody)})
 		if _, there := r.take(stretchOf(3, 7*fit, 1), nil); there != asked || r.full() != 0 {
 			t.Errorf("forgotten, asked %v: remembered %v, %v of the room", asked, there, r.full())
+		}
+	}
+}
+
+// A process that may have little memory remembers less.
+func TestRecentIsAShareOfTheMemory(t *testing.T) {
+	t.Parallel()
+	for memory, want := range map[int64]int{math.MaxInt64: 128 << 20, 1 << 30: 128 << 20, 256 << 20: 32 << 20} {
+		if got := recentLimit(memory); got != want {
+			t.Errorf("of %d bytes %d, want %d", memory, got, want)
 		}
 	}
 }

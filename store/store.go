@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -81,6 +82,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s := &Store{db: db, often: statements{db: db}, options: o, lineage: l, heads: newHeads()}
+	s.recent.limit = recentLimit(debug.SetMemoryLimit(-1))
 	s.bound(db)
 	if s.archive, err = openArchive(s); err != nil {
 		_ = db.Close()
