@@ -48,13 +48,15 @@ const (
 	TextPlain         = "text/plain"
 	OctetStream       = "application/octet-stream"
 	DeliveryIDs       = 60000 // packet ids 1…60,000 belong to numbered deliveries
-	timestampTemplate = "2006-01-02T15:04:05.000Z"
 )
 
 // AppendTime appends t as RFC 3339 in UTC with milliseconds, the only form of
 // time on the wire.
 func AppendTime(dst []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(dst, timestampTemplate)
+	t = t.UTC()
+	dst = t.AppendFormat(dst, time.RFC3339) // which is several times as fast as a form of one's own
+	ms := t.Nanosecond() / 1e6
+	return append(dst[:len(dst)-1], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
 }
 
 // PacketID is the MQTT packet id of the delivery of entry n. It follows from
