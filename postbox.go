@@ -39,15 +39,15 @@ type Digest [16]byte
 
 // Limits of docs/spec.md §2 that are part of the contract and not settings.
 const (
-	MaxNameLength     = 64  // bytes of a user's or room's name
-	MaxDeviceLength   = 128 // bytes of a device's name, the MQTT client id
-	MaxKeyLength      = 128 // bytes of an idempotency key
-	MaxFilterLength   = 512 // bytes of a topic or filter
-	MaxFilterLevels   = 8   // levels of a topic or filter
-	MaxContentType    = 255 // bytes of a content type
-	TextPlain         = "text/plain"
-	OctetStream       = "application/octet-stream"
-	DeliveryIDs       = 60000 // packet ids 1…60,000 belong to numbered deliveries
+	MaxNameLength   = 64  // bytes of a user's or room's name
+	MaxDeviceLength = 128 // bytes of a device's name, the MQTT client id
+	MaxKeyLength    = 128 // bytes of an idempotency key
+	MaxFilterLength = 512 // bytes of a topic or filter
+	MaxFilterLevels = 8   // levels of a topic or filter
+	MaxContentType  = 255 // bytes of a content type
+	TextPlain       = "text/plain"
+	OctetStream     = "application/octet-stream"
+	DeliveryIDs     = 60000 // packet ids 1…60,000 belong to numbered deliveries
 )
 
 // AppendTime appends t as RFC 3339 in UTC with milliseconds, the only form of
