@@ -2,6 +2,7 @@ package inbox
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 
@@ -70,6 +71,53 @@ func TestCrowdsHoldUpTheirOwn(t *testing.T) {
 		wantOutcomes(t, &mine, "before", "to all", "behind", "at last")
 		if n := len(o.lane.ahead) + len(o.lane.behind); n != 0 {
 			t.Errorf("%d users are still counted", n)
+		}
+		if err := o.lane.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Messages of a large room that follow each other are committed together, since they
+// share the rows of its members' inboxes; those of different rooms do not.
+func TestCrowdsFollowEachOther(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		o := &office{t: t, db: newDatabase()}
+		members := &postbox.Members{Version: 1}
+		for i := range maxRows / 2 {
+			members.Users = append(members.Users, postbox.UserID(i+1))
+		}
+		o.db.rooms = map[postbox.Room]*postbox.Members{"dev": members, "ops": members}
+		o.hub = NewHub(o.db, "now", quiet())
+		gate := make(chan struct{}, 100)
+		o.lane = NewLane(LaneOptions{Appender: o.db, Crowd: gated{o.db, gate}, Router: o.db, Hub: o.hub, Logger: quiet()})
+		o.lane.Start(t.Context())
+		var origin origin
+		to := func(room postbox.Room) *Draft {
+			d := say(&origin, alice, string(room))
+			d.Publish.Message.Room = room
+			return d
+		}
+		gate <- struct{}{}
+		gate <- struct{}{}
+		o.submit(to("dev"), to("ops")) // who is in them is known from now on
+		synctest.Wait()
+		o.submit(to("dev")) // a commit that others wait for
+		synctest.Wait()
+		for range followCost + 2 {
+			o.submit(to("dev"))
+		}
+		o.submit(to("ops"), to("dev"), to("ops"))
+		for range 100 - len(gate) {
+			gate <- struct{}{}
+		}
+		synctest.Wait()
+		var sizes []int
+		for _, b := range o.db.committed() {
+			sizes = append(sizes, len(b))
+		}
+		if want := []int{1, 1, 1, 1 + followCost, 2, 2}; !slices.Equal(sizes, want) {
+			t.Errorf("committed in groups of %d, want %d", sizes, want)
 		}
 		if err := o.lane.Shutdown(t.Context()); err != nil {
 			t.Error(err)
