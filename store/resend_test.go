@@ -29,6 +29,8 @@ func TestSentPublish(t *testing.T) {
 	again := w.sent("phone", 7, "again")
 	w.append(l, first, other, old, none)
 	w.append(l, again)
+	once, between, twice := w.sent("phone", 10, "once"), w.sent("phone", 11, "between"), w.sent("phone", 10, "twice")
+	w.append(l, once, between, twice)
 	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '24 hours 1 second' WHERE id = $1`, old.Message.ID.String())
 	record := func(p *postbox.Publish) *postbox.SentPublish {
 		return &postbox.SentPublish{PacketID: p.PacketID, QoS: p.QoS, Stored: stored(p)}
@@ -41,6 +43,8 @@ func TestSentPublish(t *testing.T) {
 	}{
 		{"alice", "phone", 7, record(again)},
 		{"alice", "laptop", 7, record(other)},
+		{"alice", "phone", 10, record(twice)},
+		{"alice", "phone", 11, record(between)},
 		{"alice", "phone", 8, nil}, // older than a day
 		{"alice", "phone", 9, nil},
 		{"alice", "phone", 0, nil},
