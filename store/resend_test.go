@@ -31,6 +31,8 @@ func TestSentPublish(t *testing.T) {
 	w.append(l, again)
 	once, between, twice := w.sent("phone", 10, "once"), w.sent("phone", 11, "between"), w.sent("phone", 10, "twice")
 	w.append(l, once, between, twice)
+	before, answer, after := w.sent("phone", 20, "before"), w.publish("bob", "alice", "answer"), w.sent("phone", 21, "after")
+	w.append(l, before, answer, after)
 	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '24 hours 1 second' WHERE id = $1`, old.Message.ID.String())
 	record := func(p *postbox.Publish) *postbox.SentPublish {
 		return &postbox.SentPublish{PacketID: p.PacketID, QoS: p.QoS, Stored: stored(p)}
@@ -45,6 +47,8 @@ func TestSentPublish(t *testing.T) {
 		{"alice", "laptop", 7, record(other)},
 		{"alice", "phone", 10, record(twice)},
 		{"alice", "phone", 11, record(between)},
+		{"alice", "phone", 20, record(before)},
+		{"alice", "phone", 21, record(after)},
 		{"alice", "phone", 8, nil}, // older than a day
 		{"alice", "phone", 9, nil},
 		{"alice", "phone", 0, nil},
