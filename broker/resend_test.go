@@ -306,3 +306,33 @@ func TestResendRecordsAge(t *testing.T) {
 		w.exec(`DELETE FROM postbox.messages WHERE sent_at > now() - interval '1 hour'`)
 	}
 }
+
+// However much a device has published under ids like it since, what it sends again is
+// recognised; and what it has never sent is stored.
+func TestResendFarBack(t *testing.T) {
+	w := sharedWorld(t)
+	alice, bob := w.user("alice"), w.user("bob")
+	l := durable(4, alice, "phone")
+	c := w.connect(t, l)
+	far := publication{id: 7, qos: 1, topic: "inbox/" + bob, body: "far"}
+	c.publish(far)
+	c.Expect(packets.Puback)
+	c.publish(publication{id: 8, qos: 1, topic: "inbox/" + bob, body: "between"})
+	c.Expect(packets.Puback)
+	c.Leave()
+	w.exec(`INSERT INTO postbox.inbox (user_id, inbox_seq, conversation_id, seq, publisher, packets)
+		SELECT i.user_id, i.inbox_seq + n, i.conversation_id, i.seq, i.publisher, i.packets
+		  FROM postbox.inbox i JOIN postbox.users u ON u.id = i.user_id, generate_series(1, 4001) AS n
+		 WHERE u.name = $1 AND i.inbox_seq = 2`, alice)
+	c = w.connect(t, l)
+	far.dup = true
+	c.publish(far, publication{id: 9, qos: 1, dup: true, topic: "inbox/" + bob, body: "never seen"})
+	c.Expect(packets.Puback)
+	c.Expect(packets.Puback)
+	var stored string
+	err := w.db.QueryRow(`SELECT string_agg(convert_from(m.body, 'UTF8'), ', ' ORDER BY m.seq)
+		FROM postbox.messages m JOIN postbox.users u ON u.id = m.sender_id WHERE u.name = $1`, alice).Scan(&stored)
+	if want := "far, between, never seen"; err != nil || stored != want {
+		t.Errorf("stored %q (%v), want %q", stored, err, want)
+	}
+}
