@@ -72,3 +72,21 @@ func TestEntriesOfRowsWithHoles(t *testing.T) {
 		}
 	}
 }
+
+// An epoch ends between two entries of a row: a position is translated to where it did.
+func TestPositionWithinARow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "alice", "bob")
+	var all []*postbox.Publish
+	for i := range 7 {
+		all = append(all, w.publish("alice", "bob", fmt.Sprint(i+1)))
+	}
+	w.append(w.lane(0), all...)
+	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '2 hours' WHERE seq <= 4`)
+	w.exec(`INSERT INTO postbox.epochs (epoch, system_identifier, timeline, database_oid, table_oid, began_at)
+		SELECT 'row' || n, '', 0, 0, 0, clock_timestamp() - (2 - n) * interval '1 hour' - interval '3 minutes' FROM generate_series(0, 1) AS n`)
+	at, known, err := w.store.PositionSince(t.Context(), w.ids["bob"], postbox.Position{Epoch: "row0", Seq: 6})
+	if err != nil || !known || at != 4 {
+		t.Errorf("%d, %v, %v; want 4", at, known, err)
+	}
+}
