@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"math"
 	"testing"
 
 	"postbox"
@@ -48,11 +49,11 @@ func (h *shelf) exec(statement string, args ...any) {
 	}
 }
 
-// blocks is how many blocks of 8 KiB PostgreSQL looks at for a page.
-func (h *shelf) blocks(after, upTo postbox.InboxSeq) int {
+// blocks is how many blocks of 8 KiB PostgreSQL looks at for a query.
+func (h *shelf) blocks(query string, args ...any) int {
 	h.t.Helper()
 	var text string
-	err := h.s.db.GetContext(h.t.Context(), &text, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)"+readPage, h.user, after, upTo, pageBytes)
+	err := h.s.db.GetContext(h.t.Context(), &text, "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON)"+query, args...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -80,7 +81,7 @@ func TestPageCostsTheSameAnywhere(t *testing.T) {
 		}
 		least, most := n, 0
 		for _, after := range []postbox.InboxSeq{0, 1000, n / 2, n - page} {
-			blocks := h.blocks(after, after+page)
+			blocks := h.blocks(readPage, h.user, after, after+page, pageBytes)
 			least, most = min(least, blocks), max(most, blocks)
 		}
 		t.Logf("the planner knows %s: from %d to %d blocks for a page of %d", known, least, most, page)
@@ -97,6 +98,35 @@ func TestPageCostsTheSameAnywhere(t *testing.T) {
 	}
 	if read := h.scanned() - before; read > 3000 {
 		t.Errorf("%d rows of the inbox were read for 1000 entries", read)
+	}
+}
+
+// To look for what a device has sent costs the same however much its user has in the
+// inbox, whether or not anything is there to be found, or is known to have come.
+func TestSentPublishCostsTheSameAnywhere(t *testing.T) {
+	t.Parallel()
+	const n, published = 60_000, 100
+	h := newShelf(t, n, `'hello'::bytea`)
+	there, packet := publisherOf(device{h.user, "phone"}.hash(), 7)
+	elsewhere, _ := publisherOf(device{h.user, "phone"}.hash(), 7+64)
+	h.exec(`UPDATE postbox.messages SET sender_id = $1, device = 'phone'`, h.user)
+	h.exec(`UPDATE postbox.inbox SET publisher = $1, packets = $2 WHERE inbox_seq % $3 = 0`, there, []byte{packet}, n/published)
+	var newest string
+	if err := h.s.db.GetContext(t.Context(), &newest, `SELECT id FROM postbox.messages ORDER BY seq DESC LIMIT 1`); err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []string{"nothing", "everything"} {
+		if known == "everything" {
+			h.exec(`ANALYZE postbox.inbox, postbox.messages, postbox.users, postbox.conversations`)
+		}
+		for _, publisher := range []int64{there, elsewhere} {
+			for _, come := range []string{postbox.MessageID{}.String(), newest} {
+				// Each row may be in a block of its own.
+				if blocks := h.blocks(readSent, h.user, "phone", publisher, []byte{packet}, come, int64(math.MaxInt64), resendRows); blocks > published+50 {
+					t.Errorf("the planner knows %s, %d, known to have come %s: %d blocks", known, publisher, come, blocks)
+				}
+			}
+		}
 	}
 }
 

@@ -36,6 +36,33 @@ func publisherOf(hash uint64, packetID uint16) (publisher int64, packet byte) {
 	return int64(hash&^1023 | uint64(packetID>>6)), 1 + byte(packetID&63)
 }
 
+// readSent reads a part of SentPublish. Where the message that is known to have come is
+// is a scalar, without which there is no row: as a join the planner may walk the inbox
+// for it.
+const readSent = `
+	WITH page AS MATERIALIZED (
+	     SELECT i.inbox_seq, i.conversation_id, i.seq, i.packets
+	       FROM postbox.inbox i
+	      WHERE i.publisher = $3 AND i.user_id = $1 AND i.inbox_seq < $6
+	        AND i.inbox_seq >= coalesce((
+	            SELECT p.inbox_seq FROM postbox.inbox p
+	             WHERE p.user_id = $1 AND p.inbox_seq <= (SELECT m.sender_inbox_seq FROM postbox.messages m WHERE m.id = $5 AND m.sender_id = $1)
+	             ORDER BY p.inbox_seq DESC LIMIT 1), 0)
+	      ORDER BY i.inbox_seq DESC LIMIT $7),
+	hit AS (
+	     SELECT p.conversation_id, p.seq + position($4 IN p.packets) - 1 AS seq
+	       FROM page p WHERE position($4 IN p.packets) > 0 ORDER BY p.inbox_seq DESC LIMIT 1),
+	last AS (SELECT * FROM page ORDER BY inbox_seq LIMIT 1)
+	SELECT CASE WHEN EXISTS (SELECT FROM hit) OR (SELECT count(*) FROM page) < $7
+	              OR EXISTS (SELECT FROM last l JOIN postbox.messages m USING (conversation_id, seq) WHERE m.sent_at <= now() - interval '24 hours')
+	            THEN 0 ELSE (SELECT inbox_seq FROM last) END,
+	       coalesce(m.qos, 0), coalesce(m.id, '00000000-0000-0000-0000-000000000000'), coalesce(m.seq, 0), coalesce(m.sender_inbox_seq, 0),
+	       coalesce(m.sent_at, 'epoch'), coalesce(m.digest, '')
+	  FROM (VALUES (1)) AS always (one)
+	  LEFT JOIN hit h ON true
+	  LEFT JOIN postbox.messages m ON m.conversation_id = h.conversation_id AND m.seq = h.seq
+	        AND m.sender_id = $1 AND m.device = $2 AND m.sent_at > now() - interval '24 hours'`
+
 // SentPublish looks for the record of the last publish of a device under a packet id, by
 // which a re-send is recognised: of the last 24 hours, and not from before a message that
 // is known to have come, if there is one. It looks at a part of what the device has
@@ -46,30 +73,8 @@ func (s *Store) SentPublish(ctx context.Context, user postbox.UserID, clientID s
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	const read = `
-		WITH page AS MATERIALIZED (
-		     SELECT i.inbox_seq, i.conversation_id, i.seq, i.packets
-		       FROM postbox.inbox i
-		      WHERE i.publisher = $3 AND i.user_id = $1 AND i.inbox_seq < $6
-		        AND i.inbox_seq >= coalesce((
-		            SELECT p.inbox_seq FROM postbox.messages m JOIN postbox.inbox p ON p.user_id = $1 AND p.inbox_seq <= m.sender_inbox_seq
-		             WHERE m.id = $5 AND m.sender_id = $1 ORDER BY p.inbox_seq DESC LIMIT 1), 0)
-		      ORDER BY i.inbox_seq DESC LIMIT $7),
-		hit AS (
-		     SELECT p.conversation_id, p.seq + position($4 IN p.packets) - 1 AS seq
-		       FROM page p WHERE position($4 IN p.packets) > 0 ORDER BY p.inbox_seq DESC LIMIT 1),
-		last AS (SELECT * FROM page ORDER BY inbox_seq LIMIT 1)
-		SELECT CASE WHEN EXISTS (SELECT FROM hit) OR (SELECT count(*) FROM page) < $7
-		              OR EXISTS (SELECT FROM last l JOIN postbox.messages m USING (conversation_id, seq) WHERE m.sent_at <= now() - interval '24 hours')
-		            THEN 0 ELSE (SELECT inbox_seq FROM last) END,
-		       coalesce(m.qos, 0), coalesce(m.id, '00000000-0000-0000-0000-000000000000'), coalesce(m.seq, 0), coalesce(m.sender_inbox_seq, 0),
-		       coalesce(m.sent_at, 'epoch'), coalesce(m.digest, '')
-		  FROM (VALUES (1)) AS always (one)
-		  LEFT JOIN hit h ON true
-		  LEFT JOIN postbox.messages m ON m.conversation_id = h.conversation_id AND m.seq = h.seq
-		        AND m.sender_id = $1 AND m.device = $2 AND m.sent_at > now() - interval '24 hours'`
 	publisher, packet := publisherOf(device{user, clientID}.hash(), packetID)
-	rows, err := s.db.QueryContext(ctx, read, user, clientID, publisher, []byte{packet}, known.String(), before, resendRows)
+	rows, err := s.db.QueryContext(ctx, readSent, user, clientID, publisher, []byte{packet}, known.String(), before, resendRows)
 	if err != nil {
 		return nil, 0, away("read a sent publish", err)
 	}
