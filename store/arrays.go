@@ -8,9 +8,9 @@ import (
 	"postbox"
 )
 
-// These are arguments of array types in PostgreSQL's binary form, which costs it, and us,
-// half of what the text does; some are read from what array_send returns. A nil one is NULL. The types of their elements are those of
-// the parameter: PostgreSQL refuses others.
+// These are arguments of array types in PostgreSQL's binary form, which both sides make and
+// read with less than the text; some are read from what array_send returns. A nil one is
+// NULL. The types of their elements are those of the parameter: PostgreSQL refuses others.
 type (
 	int4Array []int32
 	int8Array []int64

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lib/pq"
-
 	"postbox"
 )
 
@@ -149,7 +147,7 @@ func (r *indexRound) shorten(ctx context.Context, done []indexStretch) error {
 			return err
 		}
 	}
-	ids := make(pq.Int64Array, whole)
+	ids := make(int8Array, whole)
 	for i := range ids {
 		ids[i] = r.queue[i].id
 	}
@@ -172,8 +170,8 @@ func (r *indexRound) shorten(ctx context.Context, done []indexStretch) error {
 
 // keep leaves of a row of the queue what was not done.
 func (r *indexRound) keep(ctx context.Context, rest []indexStretch) error {
-	var conversations, afters pq.Int64Array
-	var counts pq.Int32Array
+	var conversations, afters int8Array
+	var counts int4Array
 	for _, s := range rest {
 		if s.row == rest[0].row {
 			conversations = append(conversations, int64(s.conversation))

@@ -43,8 +43,8 @@ func newestIsFresh(user string) string {
 	                 FROM postbox.inbox WHERE user_id = ` + user + ` ORDER BY inbox_seq DESC LIMIT 1) i ` + entryParts + `), false)`
 }
 
-// newestEntries are so many entries of a user's inbox before one, the newest first. What
-// is not among them of a row that is several entries is not looked at either.
+// newestEntries are so many entries of a user's inbox before one, the newest first. No more
+// rows are taken apart than that takes.
 const newestEntries = `
 	SELECT r.conversation_id, r.kind, r.event_id, r.inbox_seq + n.n AS inbox_seq, r.seq + n.n AS seq
 	  FROM (SELECT r.*, sum(r.n) OVER (ORDER BY r.inbox_seq DESC) - r.n AS before
