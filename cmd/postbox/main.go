@@ -64,6 +64,7 @@ const (
 )
 
 func main() {
+	beginSmall()
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
