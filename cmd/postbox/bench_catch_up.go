@@ -24,7 +24,7 @@ type benchCatchUpCmd struct {
 	Live        int           `default:"20" help:"Live senders; each writes to a recipient of its own."`
 	LiveWindow  int           `default:"32" help:"Publishes that a live sender may have unacknowledged."`
 	Rate        float64       `default:"0" help:"Messages per second of all live senders; 0: as fast as it goes."`
-	WarmUp      time.Duration `default:"20s" help:"Live sending before that: what comes first at full speed only waits for the index of search, and is stored faster than what comes later."`
+	WarmUp      time.Duration `default:"20s" help:"Live sending before its rate is taken: what comes first at full speed only waits for the index of search, and is stored faster than what comes later."`
 	Before      time.Duration `default:"5s" help:"Live sending before the return, and after it."`
 	Size        int           `default:"100" help:"Bytes of a body, at least 40."`
 	Timeout     time.Duration `default:"5m" help:"Time for what is missed to be stored, and for the devices to have it."`

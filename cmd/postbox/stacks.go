@@ -19,37 +19,27 @@ const smallStacks = "adaptivestackstart=0"
 // its environment says nothing about stacks. Call it before anything else is done: a
 // signal that came in between would be lost. Where it cannot be, all goes on as it is.
 func beginSmall() {
-	if !slices.Contains(os.Args[1:], "serve") {
+	const variable = "GODEBUG"
+	settings, changed := withSmallStacks(os.Getenv(variable))
+	if !changed || !slices.Contains(os.Args[1:], "serve") {
 		return
 	}
-	env, changed := withSmallStacks(os.Environ())
-	if !changed {
-		return
-	}
-	if self, err := os.Executable(); err == nil {
-		_ = syscall.Exec(self, os.Args, env)
+	if self, err := os.Executable(); err == nil && os.Setenv(variable, settings) == nil {
+		_ = syscall.Exec(self, os.Args, os.Environ())
 	}
 }
 
-// withSmallStacks adds the setting to what the environment says to Go's runtime. False:
-// it is there already, or another one for the same.
-func withSmallStacks(env []string) ([]string, bool) {
-	const variable = "GODEBUG="
-	said := ""
-	for _, v := range env {
-		if strings.HasPrefix(v, variable) {
-			said = strings.TrimPrefix(v, variable)
-		}
-	}
+// withSmallStacks adds the setting to those for Go's runtime. False: it is there
+// already, or another one for the same.
+func withSmallStacks(settings string) (string, bool) {
 	name, _, _ := strings.Cut(smallStacks, "=")
-	for setting := range strings.SplitSeq(said, ",") {
+	for setting := range strings.SplitSeq(settings, ",") {
 		if strings.HasPrefix(setting, name+"=") {
-			return env, false
+			return settings, false
 		}
 	}
-	if said != "" {
-		said += ","
+	if settings != "" {
+		settings += ","
 	}
-	env = slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, variable) })
-	return append(env, variable+said+smallStacks), true
+	return settings + smallStacks, true
 }
