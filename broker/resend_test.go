@@ -294,15 +294,14 @@ func TestResendRecordsAge(t *testing.T) {
 	c.publish(p)
 	c.Expect(packets.Puback)
 	p.dup = true
-	for _, test := range []struct{ hours, want int64 }{{23, 1}, {25, 2}} {
-		hours, want := test.hours, test.want
-		w.exec(`UPDATE postbox.messages SET sent_at = now() - $1 * interval '1 hour'`, hours)
+	for _, test := range []struct{ hours, stored int64 }{{23, 1}, {25, 2}} {
+		w.exec(`UPDATE postbox.messages SET sent_at = now() - $1 * interval '1 hour'`, test.hours)
 		c.Vanish()
 		c = w.connect(t, l)
 		c.publish(p)
 		c.Expect(packets.Puback)
-		if n := w.stored(alice, "x"); n != want {
-			t.Errorf("after %d hours: stored %d times, want %d", hours, n, want)
+		if n := w.stored(alice, "x"); n != test.stored {
+			t.Errorf("after %d hours: stored %d times, want %d", test.hours, n, test.stored)
 		}
 	}
 }

@@ -52,15 +52,21 @@ func TestEntriesOfRows(t *testing.T) {
 	w.wantDense()
 }
 
+// row sends so many messages from Alice to Bob, 1, 2, 3 …, which are one row of his inbox.
+func (w *world) row(n int) {
+	w.t.Helper()
+	all := make([]*postbox.Publish, n)
+	for i := range all {
+		all[i] = w.publish("alice", "bob", fmt.Sprint(i+1))
+	}
+	w.append(w.lane(0), all...)
+}
+
 // Of a row of which only some messages are left, those are found.
 func TestEntriesOfRowsWithHoles(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "alice", "bob")
-	var all []*postbox.Publish
-	for i := range 40 {
-		all = append(all, w.publish("alice", "bob", fmt.Sprint(i+1)))
-	}
-	w.append(w.lane(0), all...)
+	w.row(40)
 	w.exec(`DELETE FROM postbox.messages WHERE seq NOT IN (7, 8, 31)`)
 	for _, test := range []struct {
 		after postbox.InboxSeq
@@ -77,11 +83,7 @@ func TestEntriesOfRowsWithHoles(t *testing.T) {
 func TestPositionWithinARow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "alice", "bob")
-	var all []*postbox.Publish
-	for i := range 7 {
-		all = append(all, w.publish("alice", "bob", fmt.Sprint(i+1)))
-	}
-	w.append(w.lane(0), all...)
+	w.row(7)
 	w.exec(`UPDATE postbox.messages SET sent_at = sent_at - interval '2 hours' WHERE seq <= 4`)
 	w.exec(`INSERT INTO postbox.epochs (epoch, system_identifier, timeline, database_oid, table_oid, began_at)
 		SELECT 'row' || n, '', 0, 0, 0, clock_timestamp() - (2 - n) * interval '1 hour' - interval '3 minutes' FROM generate_series(0, 1) AS n`)
